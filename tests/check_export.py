@@ -1,0 +1,45 @@
+"""Check that the package is what the notebooks export: export into a copy, compare, say what differs.
+
+    python tests/check_export.py [nbdev_export]     the exporter to use, by default that of this Python
+"""
+import difflib, shutil, subprocess, sys, tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BY_HAND = {'imports.py', 'sgd.py'}  # the only files of the package that no notebook writes
+
+
+def modules(folder): return {p.relative_to(folder).as_posix(): p.read_text(encoding='utf-8') for p in sorted(folder.rglob('*.py'))}
+
+
+def exported(exporter):
+    "The package as `exporter` writes it from the notebooks, in a folder of its own"
+    with tempfile.TemporaryDirectory() as tmp:
+        tmp = Path(tmp)/'miniai'  # nbdev 2 takes the folder's name into account
+        tmp.mkdir()
+        for name in ('settings.ini', 'pyproject.toml', 'README.md'): shutil.copy(ROOT/name, tmp)
+        (tmp/'nbs').mkdir()
+        for path in (ROOT/'nbs').glob('*.ipynb'): shutil.copy(path, tmp/'nbs')
+        (tmp/'miniai').mkdir()
+        for name in BY_HAND:
+            if (ROOT/'miniai'/name).exists(): shutil.copy(ROOT/'miniai'/name, tmp/'miniai')
+        subprocess.run([exporter], cwd=tmp, check=True, capture_output=True)
+        return modules(tmp/'miniai')
+
+
+def compare(exporter, ignore=()):
+    "Lines that say how package and notebooks differ; none when they agree"
+    want,have = exported(exporter),modules(ROOT/'miniai')
+    for name in sorted(want.keys() | have.keys()):
+        if name in ignore: continue
+        if name not in have: yield f'miniai/{name} is missing: run nbdev_export'
+        elif name not in want: yield f'miniai/{name} comes from no notebook'
+        else: yield from difflib.unified_diff(have[name].splitlines(), want[name].splitlines(),
+                                              f'miniai/{name}', 'what the notebook exports', n=1, lineterm='')
+
+
+if __name__ == '__main__':
+    exporter = sys.argv[1] if len(sys.argv) > 1 else Path(sys.executable).with_name('nbdev_export')
+    diff = list(compare(exporter))
+    print('\n'.join(diff) if diff else 'notebooks and package agree')
+    sys.exit(bool(diff))

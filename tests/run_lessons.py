@@ -1,0 +1,52 @@
+"""Run lessons top to bottom in a fresh kernel and keep the outputs in the notebooks.
+
+    python tests/run_lessons.py [nbs/05_module.ipynb …]     all of them by default
+
+Cells marked `#| eval: false` are left out, as nbdev_test leaves them out. A failing cell ends the run
+with its error and leaves the notebook as it was.
+"""
+import re, sys, time
+from pathlib import Path
+import nbformat
+from execnb.nbio import dict2nb, write_nb
+from nbclient import NotebookClient
+from nbdev.clean import clean_nb
+
+ROOT = Path(__file__).parents[1]
+NOT_RUN = re.compile(r'^\s*#\|\s*eval:\s*false', re.M)
+
+
+class LessonClient(NotebookClient):
+    async def async_execute_cell(self, cell, cell_index, **kwargs):
+        if NOT_RUN.search(cell.source): return cell
+        return await super().async_execute_cell(cell, cell_index, **kwargs)
+
+
+def cleaned(nb):
+    "`nb` as nbdev_clean leaves it, but with the execution counts: they show that it was one run from top to bottom"
+    clean = dict2nb(nb)
+    clean_nb(clean)
+    for old,new in zip(nb.cells, clean.cells):
+        if old.cell_type != 'code': continue
+        new.execution_count = old.execution_count
+        for output in new.outputs:
+            if output.output_type == 'execute_result': output.execution_count = old.execution_count
+    return clean
+
+
+def run(path):
+    nb = nbformat.read(path, as_version=4)
+    for cell in nb.cells:
+        if cell.cell_type == 'code': cell.outputs,cell.execution_count = [],None
+    setup = f"import sys; sys.path.insert(0, {str(ROOT)!r})"  # as nbdev_test does
+    client = LessonClient(nb, timeout=600, record_timing=False, resources={'metadata': {'path': str(path.parent)}},
+                          extra_arguments=[f'--IPKernelApp.exec_lines={setup}'])
+    client.execute()
+    write_nb(cleaned(nb), path)
+
+
+if __name__ == '__main__':
+    for path in map(Path, sys.argv[1:] or sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))):
+        start = time.perf_counter()
+        run(path)
+        print(f'{path.name}: {time.perf_counter()-start:.0f} s', flush=True)
