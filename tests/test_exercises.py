@@ -1,0 +1,45 @@
+"""Every lesson's exercises: the checks accept our solutions and refuse typical wrong ones with a hint.
+
+tests/exercises/x05_module.py holds those of lesson 05: `EXERCISES`, a list of (check, right, wrong), where `right` is a list of
+solutions and `wrong` a list of (solution, a piece of the text that its report must hold).
+"""
+import importlib, json, re
+from pathlib import Path
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT/'tests'/'exercises').glob('x*.py'))
+EXERCISES = [(f.stem, *exercise) for f in FILES for exercise in importlib.import_module(f'tests.exercises.{f.stem}').EXERCISES]
+
+
+def name(x): return getattr(x, '__name__', type(x).__name__)
+
+
+def cells(path): return [''.join(c['source']) for c in json.loads(path.read_text())['cells'] if c['cell_type'] == 'code']
+
+
+RIGHT = [pytest.param(check, solution, id=f'{lesson}-{name(check)}-{i}')
+         for lesson,check,right,_ in EXERCISES for i,solution in enumerate(right)]
+WRONG = [pytest.param(check, solution, hint, id=f'{lesson}-{name(check)}-{name(solution)}-{i}')
+         for lesson,check,_,wrong in EXERCISES for i,(solution,hint) in enumerate(wrong)]
+
+
+@pytest.mark.parametrize('check,solution', RIGHT)
+def test_accepts(check, solution): check(solution).raise_if_failed()
+
+
+@pytest.mark.parametrize('check,solution,hint', WRONG)
+def test_refuses(check, solution, hint):
+    report = check(solution)
+    assert not report.ok
+    assert hint in str(report), report
+    assert any(r.hint for r in report.failed), f'no hint for the learner:\n{report}'
+
+
+@pytest.mark.parametrize('path', sorted((ROOT/'nbs').glob('[0-8]*.ipynb')), ids=lambda p: p.stem)
+def test_every_exercise_is_tried(path):
+    "Each check that a lesson's exercises call is run here on a right and on a wrong solution"
+    called = {n for src in cells(path) if 'eval: false' in src for n in re.findall(r'\b(check_\w+)\(', src)}
+    tried = {check.__name__ for lesson,check,right,wrong in EXERCISES if lesson == f'x{path.stem}' and right and wrong}
+    assert called, 'a lesson ends with exercises'
+    assert called <= tried, f'not in tests/exercises/x{path.stem}.py: {sorted(called - tried)}'
