@@ -1,0 +1,163 @@
+"The kit that marks implementations: it must be right about what is wrong, and survive what learners write"
+import collections, subprocess, sys, threading, time
+import numpy as np, pytest, torch
+from hypothesis import given, settings, strategies as st
+from miniai.check import Case, Mismatch, Report, Result, brief, check_matmul, difference, require, rng, run_cases, same
+from tests.common import ROOT
+
+DOUBLE = [Case('doubles 3', lambda f: same(f(3), 6, given=3), hint='Twice as much.'),
+          Case('doubles a tensor', lambda f: same(f(torch.ones(2)), torch.full((2,), 2.)))]
+
+
+@pytest.mark.parametrize('got,want,words', [
+    (torch.ones(3,1), torch.ones(3), 'shape'), (torch.ones(2), torch.ones(2).double(), 'dtype'), (None, torch.ones(2), 'return'),
+    ([1, 2], (1, 2), 'a list came'), ([1], [1, 2], '1 items'), (dict(a=1), dict(b=1), 'keys'), ('a', 'b', "'a' is not 'b'"),
+    (torch.tensor([1., float('nan')]), torch.tensor([1., 2.]), 'nan'), (3, 3.1, '3 is not 3.1'), ('x', 1.0, 'not a number'), (1, True, '1 is not True'),
+    (dict(a=[torch.zeros(2)]), dict(a=[torch.ones(2)]), "['a']: [0]: 2 of 2 values differ"), (np.ones(2), np.zeros(2), 'values differ'),
+    (5, torch.tensor(5), 'a int came'), (torch.ones(2, dtype=torch.bool), torch.tensor([True, False]), '1 of 2')])
+def test_difference_says_what(got, want, words): assert words in difference(got, want)
+
+
+@pytest.mark.parametrize('x', [torch.randn(3,2), torch.tensor(1), torch.tensor([float('nan')]), np.ones(3), 3, 2.5, 'a', None, True, [1, (2, 'b')],
+                               dict(a=torch.ones(1)), torch.ones(2, dtype=torch.bfloat16), torch.empty(0,3), torch.ones(2, dtype=torch.complex64)])
+def test_nothing_differs_from_itself(x): assert difference(x, x) == ''
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.recursive(st.one_of(st.integers(), st.floats(), st.text(), st.none(), st.booleans()), lambda s: st.lists(s) | st.dictionaries(st.text(), s)))
+def test_difference_and_brief_take_anything(x):
+    assert difference(x, x) == ''
+    assert len(brief(x)) <= 60
+
+
+def test_tolerance_and_dtype_can_be_chosen():
+    assert difference(torch.tensor(1.001), torch.tensor(1.), rtol=1e-2) == ''
+    assert difference(torch.tensor(1.), torch.tensor(1., dtype=torch.float64), dtype=False) == ''
+
+
+def test_a_right_answer():
+    report = run_cases(lambda x: x+x, DOUBLE, 'double')
+    assert report.ok is True and report.raise_if_failed() is report and '✗' not in str(report)
+
+
+def boom(x): raise KeyError('no such thing')
+def leaves(x): sys.exit(3)
+def silent(x): x * 2
+def recurses(x): return recurses(x)
+def interrupts(x): raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize('f,words', [(boom, 'KeyError'), (leaves, 'SystemExit'), (silent, 'is there a `return`?'), (recurses, 'RecursionError'),
+                                     (interrupts, 'KeyboardInterrupt'), (lambda: 0, 'TypeError'), (None, 'TypeError'), (lambda x: x+2, '5 is not 6')])
+def test_nothing_a_learner_writes_gets_out(f, words):
+    report = run_cases(f, DOUBLE, 'double')
+    assert report.ok is False and len(report.results) == 2 and words in str(report) and 'Twice as much.' in str(report)
+    with pytest.raises(AssertionError, match='2 of 2 cases wrong'): report.raise_if_failed()
+
+
+def test_an_exception_names_the_learners_line_not_torchs():
+    def f(x): return torch.ones(2,3) @ torch.ones(2,3)
+    problem = run_cases(f, DOUBLE, 'double').failed[0].problem
+    assert 'test_check.py' in problem and 'torch.ones(2,3) @ torch.ones(2,3)' in problem
+
+
+def loop(x):
+    while True: pass
+
+
+def stubborn(x):
+    while True:
+        try: time.sleep(0.001)
+        except Exception: pass
+
+
+@pytest.mark.parametrize('f', [loop, stubborn])
+def test_a_loop_without_end_is_stopped_and_gone(f):
+    start,threads = time.perf_counter(),threading.active_count()
+    report = run_cases(f, DOUBLE, 'double', limit=0.2)
+    assert time.perf_counter()-start < 10 and not report.ok
+    assert 'still running after 0.2 s' in report.failed[0].problem and 'not tried' in report.failed[1].problem
+    assert threading.active_count() == threads
+
+
+def test_a_stub_is_called_a_stub():
+    def stub(x): raise NotImplementedError
+    assert 'your own code' in str(run_cases(stub, DOUBLE, 'double'))
+
+
+def test_random_state_is_left_alone():
+    torch.manual_seed(1)
+    want = torch.rand(2)
+    torch.manual_seed(1)
+    run_cases(lambda x: torch.rand(5), DOUBLE, 'double')
+    assert torch.equal(torch.rand(2), want)
+    assert torch.equal(torch.rand(2, generator=rng(3)), torch.rand(2, generator=rng(3)))
+
+
+def test_gradients_work_in_a_case_and_no_grad_outside_stays():
+    def f(impl):
+        x = torch.ones(1, requires_grad=True)
+        impl(x).backward()
+        same(x.grad, torch.tensor([2.]))
+    with torch.no_grad(): assert run_cases(lambda x: 2*x, [Case('gradient', f)], 'grad').ok
+
+
+def test_report_is_a_table_in_jupyter_and_escapes_what_it_shows():
+    page = run_cases(lambda x: '<script>', DOUBLE, 'a < b')._repr_html_()
+    assert '<table>' in page and '&lt;script&gt;' in page and '<script>' not in page and '✗' in page and 'a &lt; b' in page
+
+
+def test_a_report_of_nothing_is_not_ok(): assert not Report('none', []).ok
+
+
+def test_details_are_only_shown_for_failures():
+    report = Report('r', [Result('good', True), Result('bad', False, 'wrong', given=(torch.ones(2), 3), want=1, got=None, hint='look')])
+    text = str(report)
+    assert 'given: [1., 1.], shape (2,); 3' in text and 'expected: 1' in text and 'came: None' in text and 'hint: look' in text
+
+
+def test_require():
+    require(True, 'never shown')
+    with pytest.raises(Mismatch, match='must not') as e: require(False, 'it must not', given=1, hint='h')
+    assert (e.value.given, e.value.hint) == (1, 'h')
+
+
+def test_brief_is_short_and_plain():
+    assert brief(torch.ones(2, dtype=torch.bfloat16)) == '[1., 1.], shape (2,)'
+    assert brief(torch.randn(50, 50)).endswith('…, shape (50, 50)')
+    assert brief('x'*200) == 'x'*59 + '…'
+    assert brief(collections.OrderedDict(a=1)).startswith('OrderedDict')
+
+
+def three_loops(a, b):
+    c = torch.zeros(len(a), b.shape[1], dtype=a.dtype)
+    if a.shape[1] != len(b): raise ValueError('shapes')
+    for i in range(len(a)):
+        for j in range(b.shape[1]):
+            for k in range(len(b)): c[i,j] += a[i,k]*b[k,j]
+    return c
+
+
+def changes_input(a, b):
+    c = a@b
+    a.zero_()
+    return c
+
+
+@pytest.mark.parametrize('f', [torch.matmul, three_loops, lambda a,b: torch.einsum('ik,kj->ij', a, b)])
+def test_check_matmul_accepts(f): check_matmul(f).raise_if_failed()
+
+
+@pytest.mark.parametrize('f,words', [
+    (lambda a,b: a*b, '`a*b`'), (lambda a,b: (a@b).t(), 'swapped in the result'), (lambda a,b: a.t()@b.t(), 'transposes'),
+    (changes_input, 'changed its input'), (lambda a,b: (a@b).float(), 'float64'), (lambda a,b: a[:,-1:]*b[-1:], '+='), (lambda a,b: a[:,:1]*b[:1], 'too early'),
+    (lambda a,b: (a@b).tolist(), 'a list came'), (lambda a,b: a[:,:len(b)]@b[:a.shape[1]], 'do not fit'), (lambda a,b: (a@b)[None], 'shape')])
+def test_check_matmul_refuses_and_says_why(f, words):
+    report = check_matmul(f)
+    assert not report.ok and words in str(report), report
+
+
+def test_it_works_in_a_script_with_what_users_have():
+    code = 'from miniai.check import check_matmul; r = check_matmul(lambda a,b: a*b); print(r, r.ok)'
+    res = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+    assert res.returncode == 0 and '✗' in res.stdout and res.stdout.strip().endswith('False'), res.stderr
