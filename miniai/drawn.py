@@ -6,146 +6,132 @@
 __all__ = ['DIGITS', 'CLOTHES', 'draw_digits', 'draw_clothes', 'drawn_dd', 'load_digits']
 
 # %% ../nbs/90_drawn.ipynb #b18b5b43
-import math, operator, os, re, struct, zlib
+import contextlib, functools, io, math, operator, os, re, struct, zlib
 from pathlib import Path
 import torch
 
-# %% ../nbs/90_drawn.ipynb #1945ca16
-_float = dict(dtype=torch.float32, device='cpu')  # the same bytes whatever the defaults of the caller are
+# %% ../nbs/90_drawn.ipynb #67852016
+_FLOAT = dict(dtype=torch.float32, device='cpu')
 
 def _read_points(text):
-    "The points of a text such as '9,5 (14,4 18,8) 12,20', and for each whether it is rounded"
+    "The points of one stroke such as '9,5 (14,4 18,8) 12,20', and for each whether it is rounded"
     points,rounded,inside = [],[],False
     for word in text.replace('(', ' ( ').replace(')', ' ) ').split():
         if word in '()': inside = word == '('
         else:
             points.append([float(o) for o in word.split(',')])
             rounded.append(inside)
-    return torch.tensor(points, **_float),rounded
+    return torch.tensor(points, **_FLOAT),rounded
 
-# %% ../nbs/90_drawn.ipynb #6e298c59
+# %% ../nbs/90_drawn.ipynb #b4684d1c
 def _curve(text, closed=False):
-    "Points along the line that `text` describes, close enough together to look smooth"
+    "Points along one stroke, close enough together to look smooth"
     p,rounded = _read_points(text)
     n,pieces = len(p),[]
     for i in range(n if closed else n-1):
         j,k = (i+1)%n,(i+2)%n
         span = p[j]-p[i]
-        curved = rounded[i] or rounded[j]
-        start = (p[j]-p[i-1])/2 if rounded[i] else span  # the direction in which we leave i, and arrive at j
-        end   = (p[k]-p[i])/2   if rounded[j] else span
-        steps = max(1, round(float(span.norm())/(2.5 if curved else 5)))
-        t = torch.arange(steps, **_float)[:,None]/steps
+        start = (p[j]-p[i-1])/2 if rounded[i] else span  # the direction in which the line leaves i
+        end   = (p[k]-p[i])/2   if rounded[j] else span  # and arrives at j
+        steps = max(1, round(float(span.norm())/(2.5 if rounded[i] or rounded[j] else 5)))
+        t = torch.arange(steps, **_FLOAT)[:,None]/steps
         pieces.append((1+2*t)*(1-t)**2*p[i] + t*(1-t)**2*start + (3-2*t)*t**2*p[j] - (1-t)*t**2*end)
     return torch.cat([*pieces, p[:1] if closed else p[-1:]])
 
-# %% ../nbs/90_drawn.ipynb #48238132
+# %% ../nbs/90_drawn.ipynb #eaa4c411
+@functools.cache
 def _segments(text, closed=False):
-    "Segments of all strokes of `text`: x and y of both ends, each (s,2), and which stroke each belongs to, (s,)"
+    "x and y of both ends of each segment, two tensors (s,2), and which stroke each belongs to, (s,)"
     ends,stroke = [],[]
     for i,part in enumerate(text.split('+')):
-        loop = closed or part.rstrip().endswith('z')
-        line = _curve(part.replace('z', ''), loop)
-        if len(line) == 1: line = line.expand(2, 2)  # a dot: a segment without length
+        line = _curve(part.replace('z', ''), closed or 'z' in part)
+        if len(line) == 1: line = line.expand(2, 2)  # a dot: a segment of no length
         ends.append(torch.stack([line[:-1], line[1:]], 1))
         stroke += [i]*len(ends[-1])
     return *torch.cat(ends).unbind(-1),torch.tensor(stroke, device='cpu')
 
-# %% ../nbs/90_drawn.ipynb #52072b05
+# %% ../nbs/90_drawn.ipynb #02928891
 _SIZE = 28
 _MIDDLE = _SIZE/2
-_PIXELS = torch.arange(_SIZE, **_float)+0.5  # where the middle of each pixel lies
+_PIXELS = torch.arange(_SIZE, **_FLOAT)+0.5
 
 def _distance(
     x, # Horizontal place of both ends of each segment: (n,s,2)
     y  # Vertical place of the same
 ):     # (n,28,28)
-    "Distance of each pixel to the nearest of the segments"
+    "Distance of each pixel to the nearest segment"
     (ax,bx),(ay,by) = x.unbind(-1),y.unbind(-1)
     dx,dy = bx-ax,by-ay
-    squared = (dx*dx+dy*dy).clamp(min=1e-6)
-    across,down = _PIXELS-ax[...,None],_PIXELS-ay[...,None]                  # (n,s,28): from the start to each column, each row
-    tx,ty = across*(dx/squared)[...,None],down*(dy/squared)[...,None]
-    nearest = torch.full((len(x),_SIZE,_SIZE), 1e6, **_float)
+    length2 = (dx*dx+dy*dy).clamp(min=1e-6)                   # a dot has no length: don't divide by 0
+    right,down = _PIXELS-ax[...,None],_PIXELS-ay[...,None]    # (n,s,28): from each start to each column, to each row
+    tx,ty = right*(dx/length2)[...,None],down*(dy/length2)[...,None]
+    nearest = torch.full((len(x),_SIZE,_SIZE), 1e6, **_FLOAT)
     for s in range(x.shape[1]):
-        t = (tx[:,s,None,:]+ty[:,s,:,None]).clamp_(0, 1)                     # (n,28,28): how far along is the closest point?
-        h = torch.addcmul(across[:,s,None,:], t, dx[:,s,None,None], value=-1)
-        v = torch.addcmul(down[:,s,:,None],   t, dy[:,s,None,None], value=-1)
+        t = (tx[:,s,None,:]+ty[:,s,:,None]).clamp_(0, 1)      # (n,28,28)
+        h = torch.addcmul(right[:,s,None,:], t, dx[:,s,None,None], value=-1)
+        v = torch.addcmul(down[:,s,:,None],  t, dy[:,s,None,None], value=-1)
         torch.minimum(nearest, h.mul_(h).addcmul_(v, v), out=nearest)
     return nearest.sqrt_()
 
-# %% ../nbs/90_drawn.ipynb #17e63bf6
-def _fill(
-    x, # Horizontal place of both ends of each segment of closed outlines: (n,s,2)
-    y  # Vertical place of the same
-):     # (n,28,28), between 0 and 1
-    "Share of each pixel that lies inside the outline"
-    (ax,bx),(ay,by) = x[...,None].unbind(2),y[...,None].unbind(2)            # (n,s,1)
-    y0,y1 = (torch.clamp(o, _PIXELS-0.5, _PIXELS+0.5) for o in (ay,by))      # (n,s,28): the part of the edge in each row
-    height,dy = y1-y0,by-ay
-    slope = torch.where(dy.abs() > 1e-4, (bx-ax)/dy, 0.)
-    middle = ax+((y0+y1)/2-ay)*slope
-    width = (height*slope).abs()+1
-    inside = torch.zeros((len(x),_SIZE,_SIZE), **_float)
-    for s in range(x.shape[1]):
-        right = torch.addcmul((0.5-middle/width)[:,s,:,None], 1/width[:,s,:,None], _PIXELS).clamp_(0, 1)
-        inside.addcmul_(right, height[:,s,:,None])
-    return inside.abs_().clamp_(max=1)
+def _ink(x, y, radius): return (radius+0.6-_distance(x, y)).div_(1.2).clamp_(0, 1)
 
-# %% ../nbs/90_drawn.ipynb #67852016
-class _Dice:
-    "Random numbers for `n` images: each of shape (n,1,1), or (n,k,1), so that they broadcast over segments and pixels"
-    def __init__(self, n, gen): self.n,self.gen = n,gen
-    def normal(self, mean, spread, low=-math.inf, high=math.inf, k=1):
-        return (torch.randn((self.n,k,1), generator=self.gen, **_float)*spread+mean).clamp(low, high)
-    def uniform(self, low, high, k=1): return torch.rand((self.n,k,1), generator=self.gen, **_float)*(high-low)+low
-    def chance(self, p): return self.uniform(0, 1) < p
-    def noise(self): return torch.randn((self.n,_SIZE,_SIZE), generator=self.gen, **_float)
-
-# %% ../nbs/90_drawn.ipynb #f32e2ef7
+# %% ../nbs/90_drawn.ipynb #957506e2
 def _resize(x, y, wide, high): return (x-_MIDDLE)*wide+_MIDDLE,(y-_MIDDLE)*high+_MIDDLE
+
 def _slant(x, y, amount): return x-(y-_MIDDLE)*amount,y
+
 def _turn(x, y, angle):
     x,y,cos,sin = x-_MIDDLE,y-_MIDDLE,angle.cos(),angle.sin()
     return x*cos-y*sin+_MIDDLE,x*sin+y*cos+_MIDDLE
 
-def _wobble(x, y, dice, size, waves=3):
-    "Push every point by a few long waves of random direction: neighbours move together"
+# %% ../nbs/90_drawn.ipynb #bf4d0efe
+class _Dice:
+    "Chance for `n` images: numbers of shape (n,k,1), one or `k` for each image"
+    def __init__(self, n, gen): self.n,self.gen = n,gen
+
+    def normal(self, mean, spread, low=-math.inf, high=math.inf, k=1):
+        return (torch.randn((self.n,k,1), generator=self.gen, **_FLOAT)*spread+mean).clamp(low, high)
+
+    def uniform(self, low, high): return torch.rand((self.n,1,1), generator=self.gen, **_FLOAT)*(high-low)+low
+    def chance(self, p): return self.uniform(0, 1) < p
+    def noise(self): return torch.randn((self.n,_SIZE,_SIZE), generator=self.gen, **_FLOAT)
+
+# %% ../nbs/90_drawn.ipynb #9869d992
+def _wobble(x, y, dice, size):
+    "Push every point by three long waves: neighbours move together"
     dx,dy = torch.zeros_like(x),torch.zeros_like(y)
-    for _ in range(waves):
-        along,push = dice.uniform(0, 2*math.pi),dice.uniform(0, 2*math.pi)
-        turns = 2*math.pi/dice.uniform(14, 40)
-        wave = (turns*(x*along.cos()+y*along.sin())+dice.uniform(0, 2*math.pi)).sin()*dice.normal(0, size)
+    for _ in range(3):
+        along,push = dice.uniform(0, 2*math.pi),dice.uniform(0, 2*math.pi)  # the wave runs one way and pushes another
+        place = (x*along.cos()+y*along.sin())/dice.uniform(14, 40)+dice.uniform(0, 1)
+        wave = (2*math.pi*place).sin()*dice.normal(0, size)
         dx,dy = dx+wave*push.cos(),dy+wave*push.sin()
     return x+dx,y+dy
 
-# %% ../nbs/90_drawn.ipynb #c763ba57
-def _rub(image, x, y, dice, p, radius):
-    "Rub out a round spot on the line in a share `p` of the images"
-    one = (dice.uniform(0, 1)*x.shape[1]).long()
-    cx,cy = x[...,:1].gather(1, one),y[...,:1].gather(1, one)
+# %% ../nbs/90_drawn.ipynb #1b48e14b
+def _rub(image, x, y, dice, p):
+    "Rub out a round spot somewhere on the line in a share `p` of the images"
+    at = (dice.uniform(0, 1)*x.shape[1]).long()
+    cx,cy = x[...,:1].gather(1, at),y[...,:1].gather(1, at)
     away = ((_PIXELS-cx).square()+(_PIXELS[:,None]-cy).square()).sqrt()
-    return torch.where(dice.chance(p), image*(away-radius).clamp(0, 1), image)
+    return torch.where(dice.chance(p), image*(away-dice.uniform(1, 2)).clamp(0, 1), image)
 
 def _finish(image, dice, grain, paper):
-    "Add the grain of ink or cloth and a noisy paper, and turn 0 to 1 into bytes"
+    "Add the grain of ink or cloth, for some a noisy paper, and make bytes of it"
     image = image*(1+grain*dice.noise())+dice.uniform(-paper, paper).clamp(min=0)*dice.noise()
     return (image.clamp(0, 1)*255).round().to(torch.uint8)
 
-# %% ../nbs/90_drawn.ipynb #b4684d1c
+# %% ../nbs/90_drawn.ipynb #4fc6d3a1
 def _pen(style, dice):
-    "One style of a digit, once for each image of `dice`"
+    "One way to write a digit, once for each image of `dice`"
     x,y,stroke = _segments(style)
-    k = int(stroke.max())+1
-    x,y = x+dice.normal(0, 0.3, k=k)[:,stroke],y+dice.normal(0, 0.3, k=k)[:,stroke]
+    strokes = int(stroke.max())+1
+    x,y = x+dice.normal(0, 0.3, k=strokes)[:,stroke],y+dice.normal(0, 0.3, k=strokes)[:,stroke]
     x,y = _wobble(x, y, dice, 0.55)
     x,y = _resize(x, y, dice.normal(0.95, 0.13, 0.6, 1.25), dice.normal(0.95, 0.09, 0.7, 1.15))
-    x,y = _slant(x, y, dice.normal(0.12, 0.18))
-    x,y = _turn(x, y, dice.normal(0, 0.1))
+    x,y = _turn(*_slant(x, y, dice.normal(0.12, 0.18)), dice.normal(0, 0.1))
     x,y = x+dice.normal(0, 1.1, -3.5, 3.5),y+dice.normal(0, 1.1, -3.5, 3.5)
     press = 1+dice.normal(0, 0.012)*(_PIXELS-_MIDDLE)+dice.normal(0, 0.012)*(_PIXELS[:,None]-_MIDDLE)
-    ink = (dice.normal(1.2, 0.35, 0.6, 2.2)*press+0.6-_distance(x, y)).div_(1.2).clamp_(0, 1)
-    ink = _rub(ink, x, y, dice, 0.12, dice.uniform(1, 2))
+    ink = _rub(_ink(x, y, dice.normal(1.2, 0.35, 0.6, 2.2)*press), x, y, dice, 0.1)
     return _finish(ink*dice.uniform(0.75, 1), dice, 0.08, 0.06)
 
 # %% ../nbs/90_drawn.ipynb #4275f7a6
@@ -153,9 +139,7 @@ DIGITS = {
     '0': ['(14,4 10,6.5 8,14 10,21.5 14,24 18,21.5 20,14 18,6.5)z',
           '(14,4 11.5,6.5 10,14 11.5,21.5 14,24 17,21.5 18.5,14 17,6.5)z',
           '16,5 (12,5 9,10 8.5,17 12,23 16,23 19.5,17 19,9 16,5) 11,6'],
-    '1': ['14,4 14,24',
-          '10,9 15,4 14.5,24',
-          '10,8 14.5,4 14.5,24 + 9.5,24 19.5,24'],
+    '1': ['14,4 14,24', '10,9 15,4 14.5,24', '10,8 14.5,4 14.5,24 + 9.5,24 19.5,24'],
     '2': ['8.5,9 (10,5.5 14,4 18,6.5 18,11 14,17) 8,24 20,24',
           '9,8 (12,4.5 16.5,5.5 17.5,10 14,17 10,22.5 8,22.5 9,20 13,21) 20,23.5',
           '9,6 (13,4 17.5,6.5 16.5,12) 8,23.5 (13,22.5) 20,24'],
@@ -170,9 +154,7 @@ DIGITS = {
           '19,5 (13,4.5) 10.5,7 (10.5,11.5 15,14 18,18 16,23 12,24) 8,21.5'],
     '6': ['17,4 (12,8 9,15 9.5,20.5 13.5,24 18,21.5 18,17 14,14.5) 9.5,18.5',
           '13,4 (10,11 8.5,18 11,23 16,23.5 19,19.5 16.5,15.5 12,16.5) 9.5,20'],
-    '7': ['8,5 20,5 12.5,24',
-          '8,5 20,5 13,24 + 11.5,14 19.5,14',
-          '8,9 8.5,5 19.5,5 (15.5,13) 13,24',
+    '7': ['8,5 20,5 12.5,24', '8,5 20,5 13,24 + 11.5,14 19.5,14', '8,9 8,5 20,5 (15.5,13) 13,24',
           '8,6.5 (14,4.5) 20,5 (15.5,11 14,17) 14,24'],
     '8': ['(14,4 10,6 10,10.5 14,13 18,10.5 18,6)z + (14,13 9.5,16 9,21 14,24 19,21 18.5,16)z',
           '18,7 (14,4 10,7 12,12 16.5,15.5 18,20.5 14,24 9.5,20.5 12,15 17,11) 18,7',
@@ -182,136 +164,45 @@ DIGITS = {
           '18,9 (16,4.5 12,4.5 9,9 12,13 16,12) 18,8 (19,14 17.5,21 13.5,24) 9,22'],
 }
 
-# %% ../nbs/90_drawn.ipynb #063d9ce6
-def _part(text):
-    "Kind and segments of one part of a piece of clothing"
-    kind,rest = text.split(' ', 1)
-    x,y,_ = _segments(rest.removeprefix('mirror'), closed=kind in _FILLS)
-    if rest.startswith('mirror'): x,y = torch.cat([x, (_SIZE-x).flip(1)]),torch.cat([y, y.flip(1)])
-    return kind,x,y
-
-# %% ../nbs/90_drawn.ipynb #0b0e2502
-_FILLS = 'cloth', 'shade', 'light', 'rubber', 'print'
-_LINES = dict(seam=0.15, button=0.6, cord=0.75)  # their radius in pixels
-
-def _texture(dice):
-    "The brightness of cloth at each pixel: its tone, stripes for some, a little light from one side"
-    upright = dice.chance(0.35).float()
-    place = upright*_PIXELS+(1-upright)*_PIXELS[:,None]
-    stripes = (place*2*math.pi/dice.uniform(3, 7)+dice.uniform(0, 2*math.pi)).sin().clamp(-0.5, 0.5)
-    light = dice.normal(0, 0.012)*(_PIXELS-_MIDDLE)+dice.normal(0, 0.008)*(_PIXELS[:,None]-_MIDDLE)
-    return 1+dice.uniform(-0.6, 0.5).clamp(min=0)*stripes+light
-
-def _sew(style, dice):
-    "One style of a piece of clothing, once for each image of `dice`"
-    parts = [_part(o) for o in style]
-    x,y = (torch.cat(o) for o in list(zip(*parts))[1:])
-    x,y = _wobble(x, y, dice, 0.45)
-    x = (x-_MIDDLE)*(1+dice.normal(0, 0.005)*(y-_MIDDLE))+_MIDDLE  # wider or narrower towards the hem
-    side = 1-2*dice.chance(0.15).float()
-    x,y = _resize(x, y, side*dice.normal(0.95, 0.1, 0.6, 1.15), dice.normal(0.95, 0.08, 0.7, 1.12))
-    x,y = _turn(*_slant(x, y, dice.normal(0, 0.05)), dice.normal(0, 0.06))
-    x,y = x+dice.normal(0, 0.8, -3, 3),y+dice.normal(0, 0.8, -3, 3)
-    return _finish(_rub(_paint(parts, x, y, dice), x, y, dice, 0.1, dice.uniform(1, 2)), dice, 0.06, 0.04)
-
 # %% ../nbs/90_drawn.ipynb #27a6d83e
-def _paint(parts, x, y, dice):
-    "Lay the parts over each other, from the first to the last"
-    tone = dice.uniform(0.35, 1)
-    mark = torch.where(tone > 0.55, tone*0.35, (tone+0.5).clamp(max=1))  # what shows on this cloth: dark on light, light on dark
-    cloth,thin = tone*_texture(dice),dice.uniform(0, 0.35)
-    looks = dict(cloth=cloth, cord=tone, shade=tone*0.6, light=(tone*1.3+0.1).clamp(max=1), rubber=dice.uniform(0.1, 1),
-                 seam=mark, button=mark, print=mark)
-    image,body,done = torch.zeros_like(cloth),torch.zeros_like(cloth),0
-    for kind,px,_ in parts:
-        here = slice(done, done := done+len(px))
-        cover = _fill(x[:,here], y[:,here]) if kind in _FILLS else (_LINES[kind]+thin+0.5-_distance(x[:,here], y[:,here])).clamp_(0, 1)
-        if kind in ('shade', 'seam', 'button', 'print'): cover = cover*body  # on the cloth only
-        image = image+(looks[kind]-image)*cover
-        body = torch.maximum(body, cover)
-    return image
-
-# %% ../nbs/90_drawn.ipynb #08ba62f5
-CLOTHES = {
-    'T-shirt/top': [
-        ['cloth mirror 14,5 (12,4.8) 10.5,3.5 7.5,4.5 2.5,10 5.5,13.5 8.5,10.5 8,25 14,25.3', 'seam mirror 14,6.8 (11.5,6.2) 9.5,4', 'seam mirror 8.5,10.5 8,6.5'],
-        ['cloth mirror 14,9.5 10.5,3 7,4 2,11 5.5,13.5 8.5,9.5 8.5,25.5 14,25.5', 'seam mirror 14,11.2 9.3,3.8'],
-        ['cloth mirror 14,9 (11.3,8) 11,3 9,3 (9.3,7.5) 7.5,11 8,25 14,25.5'],
-        ['cloth mirror 14,4.8 (12,4.5) 10.5,3.5 6.5,4.5 3.5,13.5 7,14.5 8.5,11 8.5,25 14,25', 'print 10.5,10 17.5,10 17.5,17 10.5,17',
-         'seam mirror 14,6.3 (11.5,6) 9.5,4']],
-    'Trouser': [
-        ['cloth mirror 14,2.5 9.5,2.5 8.5,9 9,26 13,26 14,10', 'seam 9.3,4.3 18.7,4.3', 'seam 14,4.3 14,9'],
-        ['cloth mirror 14,2.5 9.7,2.5 (8.5,8) 7,26 12.3,26 14,11', 'seam 9.5,4.5 18.5,4.5', 'seam mirror 9.3,9 10.8,5'],
-        ['cloth mirror 14,2 10,2 (9,9) 10,26 13,26 13.8,10 14,10', 'seam 14,3 14,9']],
-    'Pullover': [
-        ['cloth mirror 14,4.5 (12.5,4.2) 11,3 8,4 (5,6.5) 2.5,23.5 6,24.5 8.3,12 8.3,25.5 14,25.5', 'seam mirror 14,6.3 (11.5,5.8) 10,3.6',
-         'seam mirror 2.8,21.5 6.5,22.5', 'seam 8.3,23.5 19.7,23.5'],
-        ['cloth mirror 14,1.5 11.5,1.5 11,4 8,5 (5,7) 3,24 6.5,25 8.5,13 8.5,25.5 14,25.5', 'seam 11,4.3 17,4.3', 'seam 8.3,23.3 19.7,23.3'],
-        ['cloth mirror 14,10 11,3 8,4 (4.5,7) 2,23.5 5.5,25 8,13 8.3,25 14,25', 'seam mirror 14,12 9.7,3.8', 'seam mirror 8,13 8.5,6']],
-    'Dress': [
-        ['cloth mirror 14,7 (11.5,6.5) 11.3,1.5 9.8,1.5 (10,6) 8.7,8.5 (10.7,13) 7,26 14,26.5', 'seam 10,13 18,13'],
-        ['cloth mirror 14,4 (12.3,3.8) 11.2,2.3 9,3 6.5,8 8.7,10 (10.2,13.5) 8,26 14,26', 'seam 10,13.5 18,13.5'],
-        ['cloth mirror 14,4 (12.5,3.8) 11.5,2 9.3,3 (7,7) 6,18 7.8,18.5 9.8,11 (10,15) 9,26.5 14,26.5'],
-        ['cloth mirror 14,6.5 10.7,5.5 (10.5,11) 5.5,26 14,26.5', 'cord mirror 11,5.5 11.5,1', 'seam 10.5,11.5 17.5,11.5']],
-    'Coat': [
-        ['cloth mirror 14,5 11,2 7.5,3.5 (4.5,6.5) 2.5,24 6,25 8,13 7.5,27 14,27', 'shade mirror 14,12 11,2 9,5.5 10.8,9', 'seam 14,12 14,27',
-         'button 15.5,14 + 15.5,18 + 15.5,22', 'seam mirror 9,20 12,19'],
-        ['cloth mirror 14,3 11,1.5 7.5,3.5 (4.5,6.5) 2.5,23.5 6,24.5 8.2,13 7,27 14,27', 'seam 14,3 14,27', 'seam 7.5,16 20.5,16 + 7.5,17.5 20.5,17.5',
-         'shade mirror 14,8 11,2 9.5,5'],
-        ['cloth mirror 14,3 (10.5,1) 9,4 7,4.5 (4,7) 2,24 6,25 8,13 7.8,26.5 14,26.5', 'shade mirror 14,5.5 (11.5,4.5) 10,2', 'seam 14,5 14,26.5',
-         'seam mirror 9,18 9,22']],
-    'Sandal': [
-        ['cloth 2,21 (10,20.5 18,20) 25,15.5 25.5,22 22,22 (12,22.5) 3,23', 'cord 5,21 (8,15.5) 12,20.5 + 21,17 (22,10.5) 25,16 + 21,13 25,13'],
-        ['cloth 2,20.5 (10,20.5 17,19) 25,12 26,22 24,22 23,16 (15,22) 3,22.5', 'cord 4,20.5 (7,15.5) 11,20 + 22,15 (20,8) 25,8 + 8,17 (14,15) 21,11'],
-        ['cloth 2,20 (14,19) 26,20 26,22.5 2,22.5', 'cord 5,20 (9,13.5) 14,19.5 + 8,20 (11,14) 17,19.5']],
-    'Shirt': [
-        ['cloth mirror 14,5 10.5,3 7.5,4 (5,6.5) 3,22.5 6.3,23.5 8.3,12 8.3,24 (10,26) 14,25', 'light mirror 14,6 11,2 9,4.5 11,7.5', 'seam 14,6 14,25',
-         'button 14,9 + 14,13 + 14,17 + 14,21'],
-        ['cloth mirror 14,5 10.5,3 7.5,4 2.5,11 5.8,13.5 8.5,10.5 8.3,24 (10,26) 14,25', 'light mirror 14,6 11,2 9,4.5 11,7.5', 'seam 14,6 14,25',
-         'button 14,9 + 14,13 + 14,17 + 14,21', 'seam 16.5,11 19,11 19,14 16.5,14 16.5,11']],
-    'Sneaker': [
-        ['cloth 2.5,19.5 (4,16.5 9,15) 14,10.5 (16,11.5) 18,10.5 (22,12) 25.5,9.5 26,20 2.5,20.5', 'rubber 2,20 26.3,19.5 26.3,22.5 3,22.8',
-         'seam 10.5,15.5 12.5,17 + 12.5,14 14.5,15.5 + 14.5,12 16.5,14'],
-        ['cloth 2.5,20 (4,16.5 9,15) 14,12 19,11 25,11 25.5,20', 'rubber 2,19.5 26,19.5 26,22.3 3,22.6', 'seam 16,19 (19,15.5) 20,12 + 19,19 (21.5,16) 22.5,12']],
-    'Bag': [
-        ['cloth 4.5,11 23.5,11 25,25 3,25', 'cord 9,11 (9,4.5 14,3 19,4.5) 19,11', 'seam 4,15 24,15'],
-        ['cloth 3,9 25,9 (26,17) 24,24 4,24 (2,17)', 'shade 3,9 25,9 (23,16) 14,18 (5,16)', 'button 14,17'],
-        ['cloth 5,13 (14,11.5) 23,13 (25.5,19) 22,25.5 6,25.5 (2.5,19)', 'cord 7,13 (7.5,3 14,1.5 20.5,3) 21,13', 'seam 6,15 22,15']],
-    'Ankle boot': [
-        ['cloth 13.5,3 24,3 24.5,22 3,22 (3,17.5 9,16.5) 13,13', 'rubber 2.5,22 24.7,22 24.7,24.5 2.5,24', 'seam 13.3,9 16,10 + 13,12 16,13 + 10.5,15 13,17'],
-        ['cloth 14,3.5 23.5,3 25,18 (24,20 17,20) 3,23 (2.5,19 9,17) 14,13', 'rubber 20,19 25,18 25.5,25 22,25', 'rubber 2.5,22 14,20.5 20,20.5 14,23.5 2.5,24',
-         'seam 19,4 19,14']],
-}
-
-# %% ../nbs/90_drawn.ipynb #39eb81c9
-_TOGETHER = 32  # images drawn at once: few enough that all numbers stay in the processor's cache
-
 def _count(value, name):
     "`value` as a whole number of images, 1 or more"
     try: count = operator.index(value)
-    except TypeError: raise TypeError(f'{name} must be a whole number of images, got {value!r}') from None
-    if isinstance(value, bool): raise TypeError(f'{name} must be a whole number of images, got {value!r}')
+    except TypeError: count = None
+    if count is None or isinstance(value, bool): raise TypeError(f'{name} must be a whole number of images, got {value!r}')
     if count < 1: raise ValueError(f'{name} must be 1 or more, got {count}')
     return count
 
 def _generator(seed):
-    "A generator of our own, so that the caller's random numbers stay as they are"
+    "A generator of our own: the caller's random numbers stay as they are"
     try: return torch.Generator(device='cpu').manual_seed(operator.index(seed))
-    except (TypeError, RuntimeError, OverflowError): raise TypeError(f'seed must be a whole number, got {seed!r}') from None
+    except TypeError: raise TypeError(f'seed must be a whole number, got {seed!r}') from None
+    except (RuntimeError, OverflowError): raise ValueError(f'seed must fit in 64 bits, got {seed!r}') from None
+
+@contextlib.contextmanager
+def _one_thread():
+    "Keep PyTorch to one thread in a `with` block, so that the bytes can't depend on how work was shared out"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try: yield
+    finally: torch.set_num_threads(threads)
+
+# %% ../nbs/90_drawn.ipynb #a53d4a21
+_TOGETHER = 32  # images drawn at once: few enough that their numbers stay in the cache
 
 def _draw(table, brush, n, seed):
-    "`n` images and labels: each class of `table` equally often, each of its styles about equally often"
+    "`n` images and labels: each class of `table` equally often, its styles by chance"
     n,gen = _count(n, 'n'),_generator(seed)
     labels = (torch.arange(n, device='cpu')%len(table))[torch.randperm(n, generator=gen, device='cpu')]
     images = torch.empty((n,_SIZE,_SIZE), dtype=torch.uint8, device='cpu')
-    for label,styles in enumerate(table.values()):
-        rows = (labels==label).nonzero()[:,0]
-        which = torch.randint(len(styles), (len(rows),), generator=gen, device='cpu')
-        for i,style in enumerate(styles):
-            for some in rows[which==i].split(_TOGETHER): images[some] = brush(style, _Dice(len(some), gen))
+    with _one_thread():
+        for label,styles in enumerate(table.values()):
+            rows = (labels == label).nonzero()[:,0]
+            which = torch.randint(len(styles), (len(rows),), generator=gen, device='cpu')
+            for i,style in enumerate(styles):
+                for some in rows[which == i].split(_TOGETHER): images[some] = brush(style, _Dice(len(some), gen))
     return images,labels
 
-# %% ../nbs/90_drawn.ipynb #f11fe835
 def draw_digits(
     n:int,      # How many images
     seed:int=42 # The same seed draws the same images
@@ -319,6 +210,174 @@ def draw_digits(
     "Draw `n` handwritten digits"
     return _draw(DIGITS, _pen, n, seed)
 
+# %% ../nbs/90_drawn.ipynb #91e2943d
+def _fill(
+    x, # Horizontal place of both ends of each edge of closed outlines: (n,s,2)
+    y  # Vertical place of the same
+):     # (n,28,28), from 0 to 1
+    "The share of each pixel that lies inside of the outline"
+    (ax,bx),(ay,by) = x[...,None].unbind(2),y[...,None].unbind(2)        # (n,s,1)
+    y0,y1 = (torch.clamp(o, _PIXELS-0.5, _PIXELS+0.5) for o in (ay,by))  # (n,s,28): the part of the edge in each row
+    height,dy = y1-y0,by-ay
+    slope = torch.where(dy.abs() > 1e-4, (bx-ax)/dy, 0.)                 # a level edge has no height in any row
+    middle = ax+((y0+y1)/2-ay)*slope
+    steep = 1/((height*slope).abs()+1)                                   # an edge far from upright crosses several pixels of a row
+    start,inside = 0.5-middle*steep,torch.zeros((len(x),_SIZE,_SIZE), **_FLOAT)
+    for s in range(x.shape[1]):
+        right = torch.addcmul(start[:,s,:,None], steep[:,s,:,None], _PIXELS).clamp_(0, 1)
+        inside.addcmul_(right, height[:,s,:,None])
+    return inside.abs_().clamp_(max=1)
+
+# %% ../nbs/90_drawn.ipynb #f9b0b24a
+_FILLS = 'cloth', 'shade', 'light', 'rubber', 'print'
+_LINES = dict(cord=0.75, seam=0.15, button=0.6)  # their radius in pixels
+
+@functools.cache
+def _part(text):
+    "What one part is made of, and x and y of its segments"
+    kind,points = text.split(' ', 1)
+    x,y,_ = _segments(points.removeprefix('mirror'), closed=kind in _FILLS)
+    if points.startswith('mirror'): x,y = torch.cat([x, (_SIZE-x).flip(1)]),torch.cat([y, y.flip(1)])
+    return kind,x,y
+
+# %% ../nbs/90_drawn.ipynb #f8ea9cf9
+def _wave(dice, short, long):
+    "Stripes of random width and place, nearly upright or level: from -1 to 1 at each pixel"
+    angle = dice.uniform(-0.15, 0.15)+math.pi/2*dice.chance(0.6).float()
+    place = _PIXELS*angle.cos()+_PIXELS[:,None]*angle.sin()
+    return (2*math.pi*(place/dice.uniform(short, long)+dice.uniform(0, 1))).sin()
+
+def _texture(dice):
+    "How bright cloth is at each pixel: stripes on some, folds, light from one side"
+    stripes = dice.uniform(-0.8, 0.5).clamp(min=0)*_wave(dice, 3, 7).clamp(-0.5, 0.5)
+    light = dice.normal(0, 0.012)*(_PIXELS-_MIDDLE)+dice.normal(0, 0.008)*(_PIXELS[:,None]-_MIDDLE)
+    return 1+stripes+dice.uniform(0, 0.12)*_wave(dice, 8, 20)+light
+
+# %% ../nbs/90_drawn.ipynb #8231ef1d
+def _paint(parts, x, y, dice):
+    "Lay the parts over each other, from the first to the last"
+    tone,thick = dice.uniform(0.35, 1),dice.uniform(0, 0.3)
+    mark = torch.where(tone > 0.55, tone*0.35, (tone+0.5).clamp(max=1))
+    looks = dict(cloth=tone*_texture(dice), cord=tone, shade=tone*0.6, light=(tone*1.3+0.1).clamp(max=1), rubber=dice.uniform(0.1, 1),
+                 print=mark, seam=mark, button=mark)
+    image = torch.zeros((dice.n,_SIZE,_SIZE), **_FLOAT)
+    body,done = image,0
+    for kind,px,_ in parts:
+        here = slice(done, done := done+len(px))
+        cover = _fill(x[:,here], y[:,here]) if kind in _FILLS else _ink(x[:,here], y[:,here], _LINES[kind]+thick)
+        if kind in ('shade', 'print', 'seam', 'button'): cover = cover*body  # on the cloth only
+        image = image+(looks[kind]-image)*cover
+        body = torch.maximum(body, cover)
+    return image
+
+# %% ../nbs/90_drawn.ipynb #83aaae57
+def _sew(style, dice):
+    "One style of a piece of clothing, once for each image of `dice`"
+    parts = [_part(o) for o in style]
+    x,y = (torch.cat(o) for o in list(zip(*parts))[1:])
+    x,y = _wobble(x, y, dice, 0.45)
+    x = (x-_MIDDLE)*(1+dice.normal(0, 0.005)*(y-_MIDDLE))+_MIDDLE
+    side = 1-2*dice.chance(0.25).float()
+    x,y = _resize(x, y, side*dice.normal(0.95, 0.1, 0.6, 1.15), dice.normal(0.95, 0.08, 0.7, 1.12))
+    x,y = _turn(*_slant(x, y, dice.normal(0, 0.05)), dice.normal(0, 0.06))
+    x,y = x+dice.normal(0, 0.95, -3, 3),y+dice.normal(0, 0.95, -3, 3)
+    outline = len(parts[0][1])
+    return _finish(_rub(_paint(parts, x, y, dice), x[:,:outline], y[:,:outline], dice, 0.08), dice, 0.04, 0.03)
+
+# %% ../nbs/90_drawn.ipynb #08ba62f5
+_OVER_THE_HEAD = {
+    'T-shirt/top': [
+        ['cloth mirror 14,5 (12,4.8) 10.5,3.5 7.5,4.5 2.5,10 5.5,13.5 8.5,10.5 8,25 14,25.3',  # round neck
+         'seam mirror 14,6.8 (11.5,6.2) 9.5,4', 'seam mirror 8.5,10.5 8,6.5'],
+        ['cloth mirror 14,9.5 10.5,3 7,4 2,11 5.5,13.5 8.5,9.5 8.5,25.5 14,25.5',              # V neck
+         'seam mirror 14,11.2 9.3,3.8'],
+        ['cloth mirror 14,9 (11.3,8) 11,3 9,3 (9.3,7.5) 7.5,11 8,25 14,25.5',                  # no sleeves
+         'seam mirror 14,10.5 (10.5,9.5) 9.7,6'],
+        ['cloth mirror 14,4.8 (12,4.5) 10.5,3.5 6.5,4.5 3.5,13.5 7,14.5 8.5,11 8.5,25 14,25',  # a picture on the chest
+         'seam mirror 14,6.3 (11.5,6) 9.5,4', 'print 10.5,10 17.5,10 17.5,17 10.5,17']],
+    'Pullover': [
+        ['cloth mirror 14,4.5 (12.5,4.2) 11,3 8,4 (5,6.5) 2.5,23.5 6,24.5 8.3,12 8.3,25.5 14,25.5',  # round neck, knitted cuffs
+         'seam mirror 14,6.3 (11.5,5.8) 10,3.6', 'seam mirror 2.8,21.5 6.5,22.5', 'seam 8.3,23.5 19.7,23.5'],
+        ['cloth mirror 14,1.5 11.5,1.5 11,4 8,5 (5,7) 3,24 6.5,25 8.5,13 8.5,25.5 14,25.5',          # high collar
+         'seam 11,4.3 17,4.3', 'seam 8.3,23.3 19.7,23.3', 'seam mirror 8.5,13 8.3,8'],
+        ['cloth mirror 14,10 11,3 8,4 (4.5,7) 2,23.5 5.5,25 8,13 8.3,25 14,25',                      # V neck
+         'seam mirror 14,12 9.7,3.8', 'seam mirror 8,13 8.5,6']],
+}
+
+# %% ../nbs/90_drawn.ipynb #1527d240
+_OPEN_IN_FRONT = {
+    'Coat': [
+        ['cloth mirror 14,5 11,1.5 8,3 (5,6) 2.7,20.5 6,21.2 8.2,12.5 7,27 14,27',               # lapels and buttons
+         'shade mirror 14,12.5 11,1.5 8.7,4.5 10.5,9', 'seam 14,12.5 14,27', 'button 16,14 + 16,18 + 16,22', 'seam mirror 9,19 11.5,18.5'],
+        ['cloth mirror 14,3 11,1 7.5,3 (4.7,6) 2.5,19.5 5.8,20.5 8.3,12 6.8,27 14,27',           # a belt
+         'shade mirror 14,8.5 11,1 9,5', 'seam 14,8 14,27', 'shade 8,14.5 20,14.5 20,17 8,17'],
+        ['cloth mirror 14,2.5 (10,0.5) 8.5,4.5 7,5 (4,8) 2.5,21 6,22 8.2,14 7.5,27 14,27',       # a hood
+         'shade mirror 14,6.5 (11,5) 10.8,2.6 14,2.2', 'seam 14,6.5 14,27', 'seam mirror 9,18 11.8,18 11.8,22', 'seam mirror 8.2,14 8,9']],
+    'Shirt': [
+        ['cloth mirror 14,5 10.5,3 7.5,4 (5,6.5) 3,22.5 6.3,23.5 8.3,12 8.3,23.5 (10,26) 14,24.5',  # long sleeves
+         'light mirror 14,6 11,2 9,4.5 11,7.5', 'seam 14,6 14,25', 'button 14,9 + 14,13 + 14,17 + 14,21'],
+        ['cloth mirror 14,5 10.5,3 7.5,4 2.5,11 5.8,13.5 8.5,10.5 8.3,23.5 (10,26) 14,24.5',        # short sleeves, a pocket
+         'light mirror 14,6 11,2 9,4.5 11,7.5', 'seam 14,6 14,25', 'button 14,9 + 14,13 + 14,17 + 14,21', 'seam 16.5,11 19,11 19,14 16.5,14 16.5,11']],
+}
+
+# %% ../nbs/90_drawn.ipynb #6d9b450e
+_OTHERS = {
+    'Trouser': [
+        ['cloth mirror 14,2.5 9.5,2.5 8.5,9 9,26 13,26 14,10',                                 # straight legs
+         'seam 9.3,4.3 18.7,4.3', 'seam 14,4.3 14,9'],
+        ['cloth mirror 14,2.5 9.7,2.5 (8.5,8) 7,26 12.3,26 14,11',                             # wide legs, pockets
+         'seam 9.5,4.5 18.5,4.5', 'seam mirror 9.3,9 10.8,5'],
+        ['cloth mirror 14,2 10,2 (9,9) 10,26 13,26 13.8,10 14,10',                             # narrow legs
+         'seam 14,3 14,9']],
+    'Dress': [
+        ['cloth mirror 14,7 (11.5,6.5) 11.3,1.5 9.8,1.5 (10,6) 8.7,8.5 (10.7,13) 7,26 14,26.5',  # straps and a waist
+         'seam 10,13 18,13'],
+        ['cloth mirror 14,4 (12.3,3.8) 11.2,2.3 9,3 6.5,8 8.7,10 (10.2,13.5) 8,26 14,26',        # short sleeves
+         'seam 10,13.5 18,13.5'],
+        ['cloth mirror 14,4 (12.5,3.8) 11.5,2 9.3,3 (7,7) 6,18 7.8,18.5 9.8,11 (10,15) 9,26.5 14,26.5'],  # long sleeves
+        ['cloth mirror 14,6.5 10.7,5.5 (10.5,11) 5.5,26 14,26.5',                                # a wide skirt
+         'cord mirror 11,5.5 11.5,1', 'seam 10.5,11.5 17.5,11.5']],
+    'Bag': [
+        ['cloth 4.5,11 23.5,11 25,25 3,25',                                                         # a handle
+         'cord 9,11 (9,4.5 14,3 19,4.5) 19,11', 'seam 4,15 24,15'],
+        ['cloth 3,9 25,9 (26,17) 24,24 4,24 (2,17)',                                                # a flap
+         'shade 3,9 25,9 (23,16) 14,18 (5,16)', 'button 14,17'],
+        ['cloth 5,13 (14,11.5) 23,13 (25.5,19) 22,25.5 6,25.5 (2.5,19)',                            # a round one, a long strap
+         'cord 7,13 (7.5,3 14,1.5 20.5,3) 21,13', 'seam 6,15 22,15']],
+}
+
+# %% ../nbs/90_drawn.ipynb #0e4a2931
+_SHOES = {
+    'Sandal': [
+        ['cloth 2,22 (8,21.5 15,19.5) 25,17 25.5,23 2,23.5', 'cloth 4,22 (7.5,16) 10.5,17 13.5,20.5',  # a wedge
+         'cord 24.5,17 24,11 + 24,12.5 (19.5,11.5) 16,13.5 18,18.5'],
+        ['cloth 2,20.5 (10,20.5 17,19) 25,12 26,22 24,22 23,16 (15,22) 3,22.5',                  # a heel
+         'cord 4,20.5 (7,15.5) 11,20 + 22,15 (20,8) 25,8 + 8,17 (14,15) 21,11'],
+        ['cloth 2,20 (14,19) 26,20 26,22.5 2,22.5',                                              # crossed straps
+         'cord 5,20 (9,13.5) 14,19.5 + 8,20 (11,14) 17,19.5'],
+        ['cloth 2,20.5 (14,20) 25.5,20.5 25.5,22.5 2,22.5', 'cloth 22,21 24,12.5 25.5,12.5 25.5,21',  # many straps
+         'cord 4,20 (7,15) 10.5,20 + 8,20 (11,13) 14.5,20 + 24,14 (20,12) 16,13.5 18,20']],
+    'Sneaker': [
+        ['cloth 2.5,19.5 (4,16.5 9,15) 14,10.5 (16,11.5) 18,10.5 (22,12) 25.5,9.5 26,20 2.5,20.5',  # laces
+         'rubber 2,20 26.3,19.5 26.3,22.5 3,22.8', 'seam 10.5,15.5 12.5,17 + 12.5,14 14.5,15.5 + 14.5,12 16.5,14'],
+        ['cloth 2.5,20 (4,16.5 9,15) 14,12 19,11 25,11 25.5,20',                                    # stripes
+         'rubber 2,19.5 26,19.5 26,22.3 3,22.6', 'seam 16,19 (19,15.5) 20,12 + 19,19 (21.5,16) 22.5,12'],
+        ['cloth 2.5,20 (3.5,17 8,16) 13,12.5 (18,13) 24,10.5 (26,14) 25.5,20',                      # a cap over the toes
+         'shade 2.5,20 (3.5,17) 8,16 9,20', 'rubber 2,20 26,19.5 26,22.5 2.5,22.5', 'seam 10.5,15 12.5,17 + 13,13.5 15,15.5']],
+    'Ankle boot': [
+        ['cloth 13.5,3 24,3 24.5,22 3,22 (3,17.5 9,16.5) 13,13',                                    # laces
+         'rubber 2.5,22 24.7,22 24.7,24.5 2.5,24', 'seam 13.3,9 16,10 + 13,12 16,13 + 10.5,15 13,17'],
+        ['cloth 14,3.5 23.5,3 25,18 (24,20 17,20) 3,23 (2.5,19 9,17) 14,13',                        # a heel
+         'rubber 20,19 25,18 25.5,25 22,25', 'rubber 2.5,22 14,20.5 20,20.5 14,23.5 2.5,24', 'seam 19,4 19,14'],
+        ['cloth 12.5,4 23.5,4.5 (23.5,11) 25,16 25,22 2.5,22.5 (3,18 8,16.5) 12.5,13',              # elastic at the side
+         'rubber 2.5,22 25,21.5 25,24 20,24 19,23 2.5,23.5', 'shade 15.5,4.2 20,4.3 18.5,13 16.5,13']],
+}
+
+# %% ../nbs/90_drawn.ipynb #d38759f5
+_NAMES = 'T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot'
+CLOTHES = {name: (_OVER_THE_HEAD|_OPEN_IN_FRONT|_OTHERS|_SHOES)[name] for name in _NAMES}
+
+# %% ../nbs/90_drawn.ipynb #39eb81c9
 def draw_clothes(
     n:int,      # How many images
     seed:int=42 # The same seed draws the same images
@@ -326,120 +385,129 @@ def draw_clothes(
     "Draw `n` pieces of clothing"
     return _draw(CLOTHES, _sew, n, seed)
 
-# %% ../nbs/90_drawn.ipynb #d5b18706
+# %% ../nbs/90_drawn.ipynb #866b751a
 def _png(image):
-    "The bytes of a PNG file of a grey picture: uint8 of shape (height,width)"
+    "The bytes of a PNG file of a grey picture, uint8 of shape (height,width)"
     def block(kind, data): return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind+data))
     height,width = image.shape
-    header = struct.pack('>2I5B', width, height, 8, 0, 0, 0, 0)  # 8 bits a pixel, grey
-    lines = torch.cat([image.new_zeros(height, 1), image], 1)     # each line starts with a 0: stored as it is
-    return b'\x89PNG\r\n\x1a\n' + block(b'IHDR', header) + block(b'IDAT', zlib.compress(lines.numpy().tobytes())) + block(b'IEND', b'')
+    size = struct.pack('>2I5B', width, height, 8, 0, 0, 0, 0)  # 8 bits a pixel, grey
+    lines = torch.cat([image.new_zeros(height, 1), image], 1)  # a 0 before each line: its pixels as they are
+    return b'\x89PNG\r\n\x1a\n' + block(b'IHDR', size) + block(b'IDAT', zlib.compress(lines.numpy().tobytes())) + block(b'IEND', b'')
 
-# %% ../nbs/90_drawn.ipynb #4061dc3c
+# %% ../nbs/90_drawn.ipynb #fa8d3c76
 _TEST = 1_000_003  # added to the seed for test images
-_NAMES = dict(digits='digits', mnist='digits', clothes='clothes', fashion_mnist='clothes')
+_SOURCES = dict(digits='digits', mnist='digits', clothes='clothes', fashion_mnist='clothes')
 
 def drawn_dd(
-    name:str,           # 'digits' or 'clothes'; 'mnist' and 'fashion_mnist' name what they stand in for
+    name:str,           # 'digits' or 'clothes', or what they stand in for: 'mnist' or 'fashion_mnist'
     n_train:int=10_000, # Images to train on
     n_test:int=2_000,   # Images to test on
     seed:int=42         # The same seed draws the same images
-):                      # `datasets.DatasetDict` with train and test, features image and label
+):                      # A `datasets.DatasetDict`: train and test, each with features image and label
     "Draw a data set in the form that the Hugging Face library gives"
-    if name not in _NAMES: raise ValueError(f'name must be one of {", ".join(_NAMES)}; got {name!r}')
-    _count(n_train, 'n_train'),_count(n_test, 'n_test')
+    if name not in _SOURCES: raise ValueError(f'name must be one of {", ".join(_SOURCES)}; got {name!r}')
+    sizes,_ = dict(train=_count(n_train, 'n_train'), test=_count(n_test, 'n_test')),_generator(seed)
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
-    draw,table = (draw_digits,DIGITS) if _NAMES[name] == 'digits' else (draw_clothes,CLOTHES)
-    features = Features(image=Image(), label=ClassLabel(names=list(table)))
-    def split(n, seed):
-        images,labels = draw(n, seed)
-        return Dataset.from_dict(dict(image=[dict(bytes=_png(o), path=None) for o in images], label=labels.tolist()), features=features)
-    return DatasetDict(train=split(n_train, seed), test=split(n_test, seed+_TEST))
+    draw,table = (draw_digits,DIGITS) if _SOURCES[name] == 'digits' else (draw_clothes,CLOTHES)
+    features,splits = Features(image=Image(), label=ClassLabel(names=list(table))),DatasetDict()
+    for split,n in sizes.items():
+        images,labels = draw(n, seed if split == 'train' else seed+_TEST)
+        columns = dict(image=[dict(bytes=_png(o), path=None) for o in images], label=labels.tolist())
+        splits[split] = Dataset.from_dict(columns, features=features)
+    return splits
 
-# %% ../nbs/90_drawn.ipynb #02c7c6cc
+# %% ../nbs/90_drawn.ipynb #ad05930f
 def local_folder(
     name:str # Name of a data set, such as 'mnist' or 'someone/something'
-):           # `Path` of its folder (there or not), or None when MINIAI_DATA is not set
+):           # Its folder as a `Path`, whether it is there or not; None when MINIAI_DATA is not set
     "The folder `$MINIAI_DATA/<name>`"
     root = os.environ.get('MINIAI_DATA')
     if not root: return None
     if not Path(root).is_dir():
-        raise NotADirectoryError(f'MINIAI_DATA is {root!r}, which is not a folder: set it to the folder that holds the data sets, or unset it')
+        raise NotADirectoryError(f'MINIAI_DATA is {root!r}, which is no folder: set it to the folder that holds the data sets, or unset it')
     if Path(name).is_absolute() or '..' in Path(name).parts: raise ValueError(f'name must be the name of a data set, got {name!r}')
     return Path(root)/name
 
-# %% ../nbs/90_drawn.ipynb #77bfbad0
+# %% ../nbs/90_drawn.ipynb #159ec112
 def parquet_files(
-    folder # Folder of a data set, as on the Hugging Face hub
-)->dict:   # Name of each split -> its files, in order
-    "Find the parquet files under `folder`: 'train-00000-of-00002.parquet', 'train.parquet', or numbers in a folder 'train'"
-    folder,splits,pieces = Path(folder),{},{}
-    if not folder.is_dir(): raise FileNotFoundError(f'no folder {folder}: put the parquet files of the data set there, or unset MINIAI_DATA')
+    folder # Folder of a data set, laid out as on the hub
+)->dict:   # The name of each split -> its files in order
+    "Find the files of each split: 'train-00000-of-00002.parquet', 'train.parquet', or numbered files in a folder 'train'"
+    folder,splits,totals = Path(folder),{},{}
+    if not folder.is_dir(): raise FileNotFoundError(f'there is no folder {folder}: put the parquet files of the data set there, or unset MINIAI_DATA')
     for path in sorted(folder.rglob('*.parquet')):
-        split,_,total = re.fullmatch(r'(.+?)(-\d+-of-(\d+))?', path.stem).groups()
+        if any(o.startswith('.') for o in path.relative_to(folder).parts): continue
+        split,total = re.fullmatch(r'(.+?)(?:-\d+-of-(\d+))?', path.stem).groups()
         if split.isdigit(): split = path.parent.name
         splits.setdefault(split, []).append(path)
-        if total: pieces[split] = int(total)
-    if not splits: raise FileNotFoundError(f'no parquet file under {folder}: put those of the data set there, or unset MINIAI_DATA')
-    for split,total in pieces.items():
-        if len(splits[split]) != total:
-            raise FileNotFoundError(f'{len(splits[split])} of the {total} parquet files of split {split!r} are in {splits[split][0].parent}: get the others too')
+        totals[split] = int(total or 0)
+    if not splits: raise FileNotFoundError(f'there is no parquet file in {folder}: put those of the data set there, or unset MINIAI_DATA')
+    for split,total in totals.items():
+        if total and len(splits[split]) != total:
+            raise FileNotFoundError(f'split {split!r} should be {total} parquet files, but {folder} has {len(splits[split])} of them: '
+                                    f'get it again, or unset MINIAI_DATA')
     return splits
 
-# %% ../nbs/90_drawn.ipynb #bd7f6c46
+# %% ../nbs/90_drawn.ipynb #483cf428
 def read_parquet(
     path,        # A parquet file
-    columns=None # Names of the columns to read, by default all
-):               # `pyarrow.Table`
-    "Read a parquet file; a damaged one is a `ValueError` that names it"
+    columns=None # Names of the columns wanted, by default all
+):               # A `pyarrow.Table`
+    "Read a parquet file; the error for a damaged one names it"
     import pyarrow as pa, pyarrow.parquet as pq
     try: table = pq.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError) as e:
-        raise ValueError(f'{path} is damaged or no parquet file: get it again, or unset MINIAI_DATA ({e})') from e
-    if missing := set(columns or ())-set(table.column_names):
-        raise ValueError(f'{path} has no column {sorted(missing)[0]!r}, only {", ".join(table.column_names)}')
+        raise ValueError(f'{path} is damaged, or no parquet file: get it again, or unset MINIAI_DATA ({e})') from e
+    if missing := [o for o in columns or () if o not in table.column_names]:
+        raise ValueError(f'{path} has no column {missing[0]!r}, only {", ".join(table.column_names)}')
     return table.select(columns) if columns else table
 
-# %% ../nbs/90_drawn.ipynb #866b751a
-def _tensors(table, path):
-    "Images, uint8 of shape (n,28,28), and labels of the rows of `table`, which came from `path`"
-    import io, numpy as np
+# %% ../nbs/90_drawn.ipynb #1c20cc50
+def _unpack(cell, label, where):
+    "A picture from the bytes of its file, if it and its label can be of a digit"
+    import numpy as np
     from PIL import Image
-    images = torch.empty((len(table),_SIZE,_SIZE), dtype=torch.uint8)
-    for i,cell in enumerate(table['image'].to_pylist()):
-        try: picture = np.array(Image.open(io.BytesIO(cell['bytes'])).convert('L'))
-        except (OSError, TypeError, SyntaxError) as e: raise ValueError(f'{path}: image {i} is damaged: get the file again, or unset MINIAI_DATA ({e})') from e
-        if picture.shape != images[i].shape: raise ValueError(f'{path}: image {i} is {picture.shape[1]}×{picture.shape[0]}, not {_SIZE}×{_SIZE}')
-        images[i] = torch.from_numpy(picture)
-    return images,torch.tensor(table['label'].to_pylist(), dtype=torch.int64)
+    try: picture = np.array(Image.open(io.BytesIO(cell['bytes'])).convert('L'))
+    except (OSError, TypeError, SyntaxError) as e: raise ValueError(f'{where}: the image is damaged: get the file again, or unset MINIAI_DATA ({e})') from e
+    if picture.shape != (_SIZE,_SIZE): raise ValueError(f'{where}: the image is {picture.shape[1]}×{picture.shape[0]} pixels, not {_SIZE}×{_SIZE}')
+    if label not in range(10): raise ValueError(f'{where}: the label is {label!r}, not a digit from 0 to 9')
+    return torch.from_numpy(picture)
 
-# %% ../nbs/90_drawn.ipynb #12842a92
-_HELD_BACK = 10_000  # rows at the end of train that serve as test where there is no test split
+def _tensors(tables, start, n):
+    "Images and labels of `n` rows from row `start` on; `tables` is a list of (path, table)"
+    images,labels = [],[]
+    for path,table in tables:
+        skip = min(start, len(table))
+        some = table.slice(skip, n-len(images))
+        for row,(cell,label) in enumerate(zip(some['image'].to_pylist(), some['label'].to_pylist()), skip):
+            images.append(_unpack(cell, label, f'{path}, row {row}'))
+            labels.append(label)
+        start -= skip
+    return torch.stack(images),torch.tensor(labels, dtype=torch.int64)
+
+# %% ../nbs/90_drawn.ipynb #d7d28a2d
+_HELD_BACK = 10_000  # rows at the end of train that serve as test where there is none
 
 def _local_digits(folder, n_train, n_test):
-    "Train and test tensors from the parquet files of `folder`"
-    import pyarrow as pa
+    "Train and test tensors from the parquet files in `folder`"
     files = parquet_files(folder)
-    if 'train' not in files: raise FileNotFoundError(f'no split train under {folder}, only {", ".join(files)}')
-    def rows(split): return pa.concat_tables([read_parquet(f, ['image', 'label']) for f in files[split]])
-    train = rows('train')
-    if 'test' in files: test = rows('test')
-    else: train,test = train.slice(0, max(0, len(train)-_HELD_BACK)),train.slice(max(0, len(train)-_HELD_BACK))
-    for name,n,have in (('n_train', n_train, train), ('n_test', n_test, test)):
-        if n > len(have): raise ValueError(f'{name} is {n:,}, but {folder} has {len(have):,}')
-    return *_tensors(train.slice(0, n_train), files['train'][0]),*_tensors(test.slice(0, n_test), files.get('test', files['train'])[0])
+    if 'train' not in files: raise FileNotFoundError(f'{folder} has no split train, only {", ".join(files)}: get it too, or unset MINIAI_DATA')
+    train,test = ([(f, read_parquet(f, ['image', 'label'])) for f in files.get(split, ())] for split in ('train', 'test'))
+    have_train,have_test = (sum(len(table) for _,table in tables) for tables in (train, test))
+    start = 0
+    if not test: test,have_train,have_test,start = train,max(0, have_train-_HELD_BACK),min(have_train, _HELD_BACK),max(0, have_train-_HELD_BACK)
+    for name,n,have in (('n_train', n_train, have_train), ('n_test', n_test, have_test)):
+        if n > have: raise ValueError(f'{name} is {n:,}, but {folder} has no more than {have:,} images for that')
+    return *_tensors(train, 0, n_train),*_tensors(test, start, n_test)
 
-# %% ../nbs/90_drawn.ipynb #1c088c21
 def load_digits(
     n_train:int=10_000, # Images to train on
     n_test:int=2_000    # Images to test on
-)->tuple:               # x_train, y_train, x_test, y_test: uint8 of shape (n,28,28) and int64 of shape (n,)
-    "Digits as tensors: from `$MINIAI_DATA/mnist` when that is set, else drawn; prints which"
+)->tuple:               # x_train, y_train, x_test, y_test: images, uint8 of shape (n,28,28), and labels, int64 of shape (n,)
+    "Digits as tensors, from `$MINIAI_DATA/mnist` when that variable is set, else drawn; prints which"
     n_train,n_test = _count(n_train, 'n_train'),_count(n_test, 'n_test')
     if folder := local_folder('mnist'):
-        tensors = _local_digits(folder, n_train, n_test)
-        print(f'{n_train:,} + {n_test:,} digits from {folder}')
-    else:
-        tensors = *draw_digits(n_train),*draw_digits(n_test, seed=42+_TEST)
-        print(f'{n_train:,} + {n_test:,} digits, drawn (MINIAI_DATA is not set)')
+        tensors,source = _local_digits(folder, n_train, n_test),f'from {folder}'
+    else: tensors,source = (*draw_digits(n_train),*draw_digits(n_test, seed=42+_TEST)),'drawn by miniai.drawn'
+    print(f'{n_train:,} + {n_test:,} digits, {source}')
     return tensors
