@@ -81,6 +81,7 @@ def _resize(x, y, wide, high): return (x-_MIDDLE)*wide+_MIDDLE,(y-_MIDDLE)*high+
 def _slant(x, y, amount): return x-(y-_MIDDLE)*amount,y
 
 def _turn(x, y, angle):
+    "Turn by `angle` around the middle, as the hands of a clock for a positive one"
     x,y,cos,sin = x-_MIDDLE,y-_MIDDLE,angle.cos(),angle.sin()
     return x*cos-y*sin+_MIDDLE,x*sin+y*cos+_MIDDLE
 
@@ -113,7 +114,7 @@ def _rub(image, x, y, dice, p):
     at = (dice.uniform(0, 1)*x.shape[1]).long()
     cx,cy = x[...,:1].gather(1, at),y[...,:1].gather(1, at)
     away = ((_PIXELS-cx).square()+(_PIXELS[:,None]-cy).square()).sqrt()
-    return torch.where(dice.chance(p), image*(away-dice.uniform(1, 2)).clamp(0, 1), image)
+    return torch.where(dice.chance(p), image*(away-dice.uniform(0.7, 1.7)).clamp(0, 1), image)
 
 def _finish(image, dice, grain, paper):
     "Add the grain of ink or cloth, for some a noisy paper, and make bytes of it"
@@ -177,7 +178,7 @@ def _generator(seed):
     "A generator of our own: the caller's random numbers stay as they are"
     try: return torch.Generator(device='cpu').manual_seed(operator.index(seed))
     except TypeError: raise TypeError(f'seed must be a whole number, got {seed!r}') from None
-    except (RuntimeError, OverflowError): raise ValueError(f'seed must fit in 64 bits, got {seed!r}') from None
+    except (RuntimeError, OverflowError, ValueError): raise ValueError(f'seed must fit in 64 bits, got {seed!r}') from None
 
 @contextlib.contextmanager
 def _one_thread():
@@ -240,6 +241,11 @@ def _part(text):
     if points.startswith('mirror'): x,y = torch.cat([x, (_SIZE-x).flip(1)]),torch.cat([y, y.flip(1)])
     return kind,x,y
 
+def _parts(style):
+    "What the parts of `style` are made of, how many segments each has, and x and y of all of them"
+    kinds,xs,ys = zip(*map(_part, style))
+    return kinds,[len(o) for o in xs],torch.cat(xs),torch.cat(ys)
+
 # %% ../nbs/90_drawn.ipynb #f8ea9cf9
 def _wave(dice, short, long):
     "Stripes of random width and place, nearly upright or level: from -1 to 1 at each pixel"
@@ -254,17 +260,16 @@ def _texture(dice):
     return 1+stripes+dice.uniform(0, 0.12)*_wave(dice, 8, 20)+light
 
 # %% ../nbs/90_drawn.ipynb #8231ef1d
-def _paint(parts, x, y, dice):
-    "Lay the parts over each other, from the first to the last"
+def _paint(kinds, xs, ys, dice):
+    "Lay the parts over each other, from the first to the last; `xs` and `ys` hold the segments of each"
     tone,thick = dice.uniform(0.35, 1),dice.uniform(0, 0.3)
     mark = torch.where(tone > 0.55, tone*0.35, (tone+0.5).clamp(max=1))
     looks = dict(cloth=tone*_texture(dice), cord=tone, shade=tone*0.6, light=(tone*1.3+0.1).clamp(max=1), rubber=dice.uniform(0.1, 1),
                  print=mark, seam=mark, button=mark)
     image = torch.zeros((dice.n,_SIZE,_SIZE), **_FLOAT)
-    body,done = image,0
-    for kind,px,_ in parts:
-        here = slice(done, done := done+len(px))
-        cover = _fill(x[:,here], y[:,here]) if kind in _FILLS else _ink(x[:,here], y[:,here], _LINES[kind]+thick)
+    body = image
+    for kind,x,y in zip(kinds, xs, ys):
+        cover = _fill(x, y) if kind in _FILLS else _ink(x, y, _LINES[kind]+thick)
         if kind in ('shade', 'print', 'seam', 'button'): cover = cover*body  # on the cloth only
         image = image+(looks[kind]-image)*cover
         body = torch.maximum(body, cover)
@@ -273,16 +278,15 @@ def _paint(parts, x, y, dice):
 # %% ../nbs/90_drawn.ipynb #83aaae57
 def _sew(style, dice):
     "One style of a piece of clothing, once for each image of `dice`"
-    parts = [_part(o) for o in style]
-    x,y = (torch.cat(o) for o in list(zip(*parts))[1:])
+    kinds,sizes,x,y = _parts(style)
     x,y = _wobble(x, y, dice, 0.45)
     x = (x-_MIDDLE)*(1+dice.normal(0, 0.005)*(y-_MIDDLE))+_MIDDLE
     side = 1-2*dice.chance(0.25).float()
     x,y = _resize(x, y, side*dice.normal(0.95, 0.1, 0.6, 1.15), dice.normal(0.95, 0.08, 0.7, 1.12))
     x,y = _turn(*_slant(x, y, dice.normal(0, 0.05)), dice.normal(0, 0.06))
     x,y = x+dice.normal(0, 0.95, -3, 3),y+dice.normal(0, 0.95, -3, 3)
-    outline = len(parts[0][1])
-    return _finish(_rub(_paint(parts, x, y, dice), x[:,:outline], y[:,:outline], dice, 0.08), dice, 0.04, 0.03)
+    xs,ys = x.split(sizes, 1),y.split(sizes, 1)
+    return _finish(_rub(_paint(kinds, xs, ys, dice), xs[0], ys[0], dice, 0.08), dice, 0.04, 0.03)
 
 # %% ../nbs/90_drawn.ipynb #08ba62f5
 _OVER_THE_HEAD = {
@@ -411,7 +415,7 @@ def drawn_dd(
     draw,table = (draw_digits,DIGITS) if _SOURCES[name] == 'digits' else (draw_clothes,CLOTHES)
     features,splits = Features(image=Image(), label=ClassLabel(names=list(table))),DatasetDict()
     for split,n in sizes.items():
-        images,labels = draw(n, seed if split == 'train' else seed+_TEST)
+        images,labels = draw(n, seed if split == 'train' else (operator.index(seed)+_TEST)%2**64)
         columns = dict(image=[dict(bytes=_png(o), path=None) for o in images], label=labels.tolist())
         splits[split] = Dataset.from_dict(columns, features=features)
     return splits
