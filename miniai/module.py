@@ -50,8 +50,9 @@ class Module:
 
     def __setattr__(self, name, value):
         kind = 'parameter' if isinstance(value, Parameter) else 'module' if isinstance(value, (Module, nn.Module)) else None
-        if kind: self._register(kind, name, value)
-        elif name in self.__dict__.get('_kinds', ()): self._replace(name, value)
+        known = self.__dict__.get('_kinds', {}).get(name)
+        if kind and (kind, known) != ('module', 'parameter'): self._register(kind, name, value)
+        elif known: self._replace(name, value)
         else: super().__setattr__(name, value)
 
     def __delattr__(self, name):
@@ -77,7 +78,7 @@ def _register(self:Module, kind, name, value):
 
 @patch
 def _replace(self:Module, name, value):
-    "A registered name gets a value that does not say itself what it is: a tensor for a buffer, or None"
+    "Give a registered name a value of its kind, or None; refuse what would quietly end its training"
     kind = self._kinds[name]
     if value is not None and not (kind == 'buffer' and isinstance(value, torch.Tensor)):
         wanted = dict(parameter='a Parameter', buffer='a tensor', module='a Module')[kind]
@@ -270,6 +271,7 @@ def get_submodule(self:Module,
         m = child
     return m
 
+# %% ../nbs/05_module.ipynb #567c2099
 @patch
 def _get_tensor(self:Module, kind, target):
     "The parameter or the buffer of that name"
@@ -396,6 +398,7 @@ def cuda(self:Module,
     "Move to a GPU"
     return self.to('cuda' if device is None else device)
 
+# %% ../nbs/05_module.ipynb #98cf44b4
 @patch
 def float(self:Module):
     "Make all floats 32 bits wide"
@@ -553,10 +556,12 @@ class _Listed(Module):
         del modules[i]
         self._refill(modules)
 
-    def _refill(self, modules):
-        "Name `modules` by their places, instead of what is there"
-        for name in self._names(): delattr(self, name)
-        for i,m in enumerate(modules): self.add_module(str(i), m)
+# %% ../nbs/05_module.ipynb #3fee0c44
+@patch
+def _refill(self:_Listed, modules):
+    "Name `modules` by their places, instead of what is there"
+    for name in self._names(): delattr(self, name)
+    for i,m in enumerate(modules): self.add_module(str(i), m)
 
 # %% ../nbs/05_module.ipynb #dc4b24ef
 @patch
@@ -618,6 +623,7 @@ class ModuleList(_Listed):
             names = [n for n,_ in group]
             yield (names[0], text) if len(names) == 1 else (f'{names[0]}-{names[-1]}', f'{len(names)} x {text}')
 
+# %% ../nbs/05_module.ipynb #7a9f8209
 class Sequential(_Listed):
     "Modules called one after the other, each with what the last one returned"
     def __init__(self,
@@ -636,6 +642,12 @@ class Sequential(_Listed):
         return x
 
 # %% ../nbs/05_module.ipynb #a4ee0046
+def _size(name, n):
+    "`n` as an int, if it can be the size of something"
+    if not hasattr(n, '__index__') or n < 0: raise ValueError(f"{name} must be a whole number, 0 or more, got {n!r}")
+    return index(n)
+
+# %% ../nbs/05_module.ipynb #2be2c333
 class Linear(Module):
     "`x @ weight.T + bias`, starting from the same random weights as PyTorch's"
     def __init__(self,
@@ -645,20 +657,18 @@ class Linear(Module):
         device=None,      # Where to make the parameters
         dtype=None        # Their dtype
     ):
-        for k,v in dict(in_features=in_features, out_features=out_features).items():
-            if not hasattr(v, '__index__') or v < 0: raise ValueError(f"{k} must be a whole number, 0 or more, got {v!r}")
         super().__init__()
-        self.in_features,self.out_features = in_features,out_features
-        self.weight = Parameter(torch.empty(out_features, in_features, device=device, dtype=dtype))
-        self.register_parameter('bias', Parameter(torch.empty(out_features, device=device, dtype=dtype)) if bias else None)
+        self.in_features,self.out_features = _size('in_features', in_features),_size('out_features', out_features)
+        self.weight = Parameter(torch.empty(self.out_features, self.in_features, device=device, dtype=dtype))
+        self.register_parameter('bias', Parameter(torch.empty(self.out_features, device=device, dtype=dtype)) if bias else None)
         self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self):
         "Draw weight and bias evenly between plus and minus 1/sqrt(in_features)"
-        bound = 1/math.sqrt(self.in_features) if self.in_features else 0.
-        for p in (self.weight, self.bias):
-            if p is not None: p.uniform_(-bound, bound)
+        bound = 1/math.sqrt(max(self.in_features, 1))
+        self.weight.uniform_(-bound, bound)
+        if self.bias is not None: self.bias.uniform_(-bound, bound)
 
     def forward(self, x):
         try: return F.linear(x, self.weight, self.bias)
