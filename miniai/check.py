@@ -4,12 +4,15 @@
 
 # %% auto #0
 __all__ = ['difference', 'Mismatch', 'same', 'require', 'Case', 'Result', 'brief', 'TimeUp', 'run_limited', 'Report', 'rng',
-           'run_cases', 'check_matmul']
+           'run_cases', 'check_matmul', 'check_row_shares', 'check_broadcast_shape', 'check_batch_matmul',
+           'check_backward', 'check_tape', 'check_module', 'check_count_params', 'check_replace_layers',
+           'check_module_dict', 'check_segment_distance', 'check_climb', 'check_styles']
 
 # %% ../nbs/91_check.ipynb #243fbcc7
-import contextlib, ctypes, html, math, threading, traceback
+import contextlib, ctypes, html, math, threading, traceback, types
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 import numpy as np, torch
 from fastcore.basics import patch
@@ -261,20 +264,22 @@ def run_cases(
     return Report(title, results)
 
 # %% ../nbs/91_check.ipynb #5e879d92
-def _matmul_hint(a, b):
-    "A function that names the usual mistake behind a wrong matrix product"
+def _explained(mistakes):
+    "A hint function: from `mistakes` (a text for each wrong way to compute it), the text of the one that gives what came"
     def hint(got, want):
-        if not isinstance(got, torch.Tensor): return ''
-        mistakes = {'This is `a*b`, number by number; a product sums along a row and a column.': lambda: a*b,
-                    'This is the product of the transposes: are the indices of one factor swapped?': lambda: a.t()@b.t(),
-                    'This is the transpose of the product: are `i` and `j` swapped in the result?': lambda: (a@b).t(),
-                    'This is the last term of each sum: is it `=` where `+=` is meant?': lambda: a[:,-1:]*b[-1:],
-                    'This is the first term of each sum: does the inner loop return or stop too early?': lambda: a[:,:1]*b[:1]}
         for text,f in mistakes.items():
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(RuntimeError, IndexError):
                 if not difference(got, f(), dtype=False): return text
         return ''
     return hint
+
+def _matmul_hint(a, b):
+    "Names the usual mistake behind a wrong matrix product"
+    return _explained({'This is `a*b`, number by number; a product sums along a row and a column.': lambda: a*b,
+                       'This is the product of the transposes: are the indices of one factor swapped?': lambda: a.t()@b.t(),
+                       'This is the transpose of the product: are `i` and `j` swapped in the result?': lambda: (a@b).t(),
+                       'This is the last term of each sum: is it `=` where `+=` is meant?': lambda: a[:,-1:]*b[-1:],
+                       'This is the first term of each sum: does the inner loop return or stop too early?': lambda: a[:,:1]*b[:1]})
 
 # %% ../nbs/91_check.ipynb #8ffcf5ae
 def _matmul_case(n, k, m, name, hint='', dtype=torch.float32):
@@ -291,6 +296,7 @@ def _matmul_case(n, k, m, name, hint='', dtype=torch.float32):
 def _refuses(f):
     a,b = torch.ones(2,3),torch.ones(2,3)
     try: got = f(a, b)
+    except NotImplementedError: raise  # the stub refuses everything
     except Exception: return
     raise Mismatch('shapes that do not fit gave a result', (a, b), got)
 
@@ -311,3 +317,910 @@ def check_matmul(
              _matmul_case(0, 3, 2, 'no rows at all', 'torch.zeros(0,2) is a matrix too: loops over it just do nothing.'),
              Case('shapes that do not fit are refused', _refuses, 'Compare a.shape[1] with b.shape[0] first, and raise.')]
     return run_cases(f, cases, 'matrix product', limit)
+
+# %% ../nbs/91_check.ipynb #4d823b23
+def _row_shares(n, m, name, hint=''):
+    "A case of `check_row_shares`: a table of `n` rows and `m` columns"
+    def run(f):
+        t = torch.randint(1, 9, (n,m), generator=rng(n*10+m)).float()
+        t0,row,col = t.clone(),t.sum(1),t.sum(0)
+        mistakes = {'Each column was divided by the sum of a *row*: sum(1) has shape (n,), which lines up with the columns. Keep the axis: '
+                    'sum(1, keepdim=True).': lambda: t0/row,
+                    'The columns add up to 1, not the rows: sum along axis 1.': lambda: t0/col,
+                    'Divided by the sum of everything: sum along axis 1 only.': lambda: t0/t0.sum(),
+                    'Divided by the mean of each row, not by its sum.': lambda: t0/t0.mean(1, keepdim=True),
+                    'These are the sums: divide the table by them.': lambda: t0.sum(1, keepdim=True)}
+        got = f(t)
+        require(t.equal(t0), 'it changed its input', t0, hint='`t / …` makes a new tensor, `t /= …` changes the old one.')
+        same(got, t0/t0.sum(1, keepdim=True), given=t0, hint=_explained(mistakes))
+    return Case(name, run, hint or 'A column of sums, shape (n,1), divides the rows: sum(1, keepdim=True).')
+
+def check_row_shares(
+    f,              # Your function: takes a table of shape (n,m)
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check that each row of a table is divided by its own sum"
+    return run_cases(f, [_row_shares(1, 2, 'a single row'), _row_shares(2, 2, 'two by two, where a mistake makes no error'),
+                         _row_shares(3, 2, 'more rows than columns'), _row_shares(2, 5, 'more columns than rows'),
+                         _row_shares(0, 3, 'no rows at all')], 'shares of each row', limit)
+
+# %% ../nbs/91_check.ipynb #30ad23ba
+def _shape_case(a, b, name, hint=''):
+    "A case of `check_broadcast_shape`; `a` and `b` may not fit"
+    left = 'Line shapes up at the *last* axis; the shorter one gets ones in *front*.' if len(a) != len(b) else ''
+    def run(f):
+        try: want = tuple(torch.broadcast_shapes(a, b))
+        except RuntimeError: want = None
+        try: got = f(a, b)
+        except ValueError as e:
+            require(want is None, f'a pair that fits was refused: {e}', (a, b), want=want, hint=left)
+            return
+        require(want is not None, 'a pair that does not fit gave a shape', (a, b), got, 'a ValueError',
+                hint='Two lengths fit if they are equal or if one of them is 1; anything else is a ValueError.')
+        require(got is not None, 'it is None: is there a `return`?', (a, b), want=want)
+        got = tuple(got) if isinstance(got, (list, torch.Size)) else got
+        backwards = isinstance(got, tuple) and got[::-1] == want
+        require(got == want, 'another shape', (a, b), got, want,
+                hint='Right numbers in the wrong order: a shape that was built from the back must be turned round.' if backwards else left)
+    return Case(name, run, hint or 'Line up at the last axis; a missing axis counts as 1; equal lengths or a 1 fit, and the larger one is the result.')
+
+def check_broadcast_shape(
+    f,              # Your function: takes two shapes, tuples of ints; returns a tuple or raises ValueError
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check the shape that two shapes broadcast to against `torch.broadcast_shapes`"
+    pairs = [((3,), (3,), 'equal'), ((3,), (1,), 'three and one'), ((3,), (), 'three and a single number'), ((2,3), (3,), 'a table and a row'),
+             ((3,1), (1,4), 'a column and a row'), ((5,), (3,1), 'the shorter one first'), ((64,3,28,28), (3,1,1), 'a stack of colour pictures'),
+             ((3,), (4,), 'three and four'), ((3,4), (3,), 'a table and a row that is too short'), ((0,3), (1,3), 'no rows at all'),
+             ((0,), (1,), 'none and one')]
+    return run_cases(f, [_shape_case(a, b, name) for a,b,name in pairs], 'shape after broadcasting', limit)
+
+# %% ../nbs/91_check.ipynb #59ee6d28
+def _batch_matmul_case(s, n, k, m, name):
+    "A case of `check_batch_matmul`: `s` pairs of matrices"
+    def run(f):
+        g = rng(s+n+k+m)
+        a,b = (torch.randint(-4, 5, shape, generator=g).float() for shape in ((s,n,k), (s,k,m)))
+        mistakes = {'All products were added together: the letter of the stack is missing on the right of the arrow.': lambda: (a@b).sum(0),
+                    'Each matrix was multiplied with every other one: use the same letter for the stack in both.':
+                        lambda: torch.einsum('sik,tkj->stij', a, b),
+                    'Each product is transposed: the last two letters on the right are swapped.': lambda: (a@b).transpose(1, 2),
+                    'This is number by number: the letter that is summed is missing on the right, and the others all differ.': lambda: a*b}
+        same(f(a, b), torch.bmm(a, b), given=(a, b), hint=_explained(mistakes))
+    return Case(name, run, 'Four letters: the stack s in all three places; i from a, j from b; k in both and gone on the right.')
+
+def check_batch_matmul(
+    f,              # Your function: takes stacks of shape (s,n,k) and (s,k,m)
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check the products of two stacks of matrices, pair by pair, against `torch.bmm`"
+    return run_cases(f, [_batch_matmul_case(1, 1, 2, 1, 'a single pair'), _batch_matmul_case(2, 2, 2, 2, 'two pairs of two by two'),
+                         _batch_matmul_case(3, 2, 4, 5, 'three pairs, all sizes different')], 'stacks of products', limit)
+
+# %% ../nbs/91_check.ipynb #60d5c01a
+import inspect
+
+# %% ../nbs/91_check.ipynb #0e20f2d1
+def _shapes(specs, sizes):
+    "Shapes for texts such as 'n k': letters take their sizes in order of appearance, numbers stand for themselves"
+    letters = dict.fromkeys(o for spec in specs for o in spec.split() if not o.isdigit())
+    size = dict(zip(letters, sizes))
+    return [tuple(int(o) if o.isdigit() else size[o] for o in spec.split()) for spec in specs]
+
+def _draw_inputs(specs, sizes, seed, dtype=torch.float32, zeros=False):
+    "Random tensors of the shapes that `specs` describe: round numbers, none of them 0 unless `zeros`"
+    g,tensors = rng(seed),[]
+    for shape in _shapes(specs, sizes):
+        t = (torch.randn(shape, generator=g, dtype=torch.float64)*10).round()/10
+        if zeros: t = torch.where(torch.rand(shape, generator=g) < 0.5, 0., t)
+        else: t = torch.where(t == 0, 0.5, t)
+        tensors.append(t.to(dtype))
+    return tensors
+
+def _arg_names(reference, n):
+    "What the reference calls its arguments"
+    try: names = list(inspect.signature(reference).parameters)
+    except (TypeError, ValueError): names = []
+    return names[:n] if len(names) >= n else ['x', 'y', 'z', *(f'argument {i}' for i in range(4, n+1))][:n]
+
+# %% ../nbs/91_check.ipynb #c043be40
+def _by_autograd(reference, tensors, grad=None):
+    "What `reference` gives, and its gradients, started from `grad` (all ones if None)"
+    leaves = [t.detach().clone().requires_grad_() for t in tensors]
+    out = reference(*leaves)
+    grads = torch.autograd.grad(out, leaves, torch.ones_like(out) if grad is None else grad, allow_unused=True)
+    return out.detach(),[torch.zeros_like(t) if g is None else g for g,t in zip(grads, tensors)]
+
+def _agree(what, got, want, given, hint=''):
+    "As `same`, but the problem begins with `what` was compared"
+    problem = difference(got, want)
+    if problem: raise Mismatch(f'{what}: {problem}', given, got, want, hint(got, want) if callable(hint) else hint)
+
+# %% ../nbs/91_check.ipynb #ba274a66
+def _factor(got, want):
+    "The number that `want` must be multiplied by to give `got`; None if there is none"
+    big = want.abs() > 1e-6
+    if not big.any(): return None
+    f = (got[big]/want[big]).median().item()
+    return f if not difference(got, want*f) else None
+
+def _factor_hint(f, n, numel, of_loss):
+    "What a constant factor between a gradient and the right one tells: `n` rows, `numel` numbers in the input"
+    def is_(x): return math.isclose(f, x, rel_tol=1e-3)
+    if is_(-1): return 'The sign is wrong: is a difference the wrong way round?'
+    if of_loss:
+        if is_(0.5): return 'This is half of it: a square brings a factor 2 down (2/n in all, for a mean of n numbers).'
+        if is_(numel/2): return 'The factor 2/n is missing: 2 from the square, 1/n from the mean over all n numbers.'
+        if is_(numel): return 'A mean over n numbers divides by n, so its gradient does too.'
+        if is_(numel/n): return 'A mean over all numbers divides by how many numbers there are, not by how many rows: use numel().'
+    if is_(1/n): return 'This is the mean over the batch. Each row of the batch adds its part: sum.'
+    if is_(n): return 'It is too large by the number of rows in the batch.'
+    return f'It is {f:.4g} times the right gradient: a factor is missing or too much.' if numel > 1 else ''
+
+# %% ../nbs/91_check.ipynb #b1d7c36d
+def _shape_hint(got, want):
+    "What a gradient of a wrong shape tells"
+    if got.dim() == 2 and got.t().shape == want.shape and not difference(got.t(), want):
+        return 'This is the right gradient, transposed. In x.t() @ grad the factors are the other way round.'
+    if got.dim() == want.dim()+1 and not difference(got.sum(0), want):
+        return 'There is still a row for each item of the batch. The ways add: sum over the batch, .sum(0).'
+    if got.dim() == 0: return 'Everything is summed to one number: sum over the batch alone, .sum(0).'
+    if got.numel() == want.numel() and not difference(got.reshape(want.shape), want):
+        return 'The numbers are right, the shape is not: a gradient has the shape of what it belongs to.'
+    return 'A gradient has the shape of what it belongs to.'
+
+# %% ../nbs/91_check.ipynb #54b646a0
+def _gradient_hint(reference, tensors, place, grad, out, before=None):
+    "A function that names the usual mistake behind a wrong gradient of `tensors[place]`"
+    x,n = tensors[place],len(tensors[0]) if tensors[0].dim() else 1
+    def hint(got, want):
+        if got is None and place: return ''
+        if not isinstance(got, torch.Tensor): return ''
+        if got.shape != want.shape: return _shape_hint(got, want)
+        if got.dtype != want.dtype: return ''
+        def is_(other): return other.shape == got.shape and not difference(got, other)
+        if before is not None and is_(before): return 'This is the gradient for the first input: does forward keep the newest input?'
+        if before is not None and is_(before + want): return 'This is the sum over two calls: is something left over from the first?'
+        if is_(grad): return 'This is `grad` as it came in: multiply it by the slope of the layer itself.'
+        if is_(_by_autograd(reference, tensors)[1][place]) or grad.shape == got.shape and not difference(got*grad, want):
+            return 'This is the slope of the layer alone. The chain rule multiplies it by `grad`, what comes from above.'
+        if grad.numel() > 1 and is_(grad * (grad > 0)): return 'This looks at the sign of `grad`. What counts is the sign of the input.'
+        if not difference(torch.where(x == 0, want, got), want): return 'It is wrong only where the input is exactly 0: is it `>=` where `>` is meant?'
+        f = _factor(got, want)
+        return '' if f is None else _factor_hint(f, n, tensors[0].numel(), out.dim() == 0)
+    return hint
+
+# %% ../nbs/91_check.ipynb #37859589
+def _forward_hint(got, want):
+    if isinstance(got, torch.Tensor) and got.shape != want.shape and got.numel() == want.numel():
+        return 'Only the shape is wrong. Is there a `squeeze`? It drops the axis of the batch too when that is 1.'
+    return 'First make forward right; the gradients come after.'
+
+def _forward(layer, *inputs): return layer(*inputs) if callable(layer) else layer.forward(*inputs)
+
+_ASSIGNED = 'For a weight: are the factors of x.t() @ grad swapped? For a bias: is the sum over the batch, .sum(0), missing?'
+
+def _trip(layer, reference, inputs, params, n_grads, before=None):
+    "One forward and backward of `layer`, compared with autograd; returns the gradients"
+    names,tensors = _arg_names(reference, len(inputs)+len(params)),[t.clone() for t in (*inputs, *params)]
+    shape = reference(*tensors).shape
+    grad = ((torch.randn(shape, generator=rng(7), dtype=torch.float64)*10).round()/10).to(inputs[0].dtype) if shape else inputs[0].new_ones(())
+    want_out,want = _by_autograd(reference, tensors, grad)
+    given,grad0 = (*tensors, *([grad] if shape else [])),grad.clone()
+    _agree('what forward returns', _forward(layer, *inputs), want_out, given, _forward_hint)
+    try: got = layer.backward(grad) if shape else layer.backward()
+    except RuntimeError as e:
+        if not ('grad' in str(e) and 'size' in str(e)): raise
+        raise Mismatch(f'PyTorch refuses a .grad of another shape than its tensor{_where(e)}', given, hint=_ASSIGNED) from None
+    if n_grads == 1: got = (got,)
+    require(isinstance(got, tuple) and len(got) == n_grads, f'backward must return a tuple of {n_grads} gradients', given, got)
+    got = [*got, *[None]*(len(inputs)-n_grads), *(p.grad for p in params)]
+    for i,(g,w,name) in enumerate(zip(got, want, names)):
+        if n_grads <= i < len(inputs): continue
+        if i >= len(inputs):
+            require(g is not None, f'{name}.grad is None after backward', given,
+                    hint=f'Store it where the parameter is: self.{name}.grad = …, for the very tensor that the layer was given, not a copy.')
+        _agree(f'the gradient of {name}', g, w, given, _gradient_hint(reference, tensors, i, grad0, want_out, before and before[i]))
+    for name,now,then in zip((*names, 'grad'), (*inputs, *params, grad), (*tensors, grad0)):
+        require(now.equal(then), f'{name} was changed', given, now, then, 'Make a new tensor, and leave what was handed over alone (no -=, no clamp_).')
+    return want
+
+# %% ../nbs/91_check.ipynb #6c277b53
+def _layer_case(name, hint, reference, inputs, params, sizes, n_grads, seed=0, **kwargs):
+    def run(make):
+        tensors = _draw_inputs((*inputs, *params), sizes, seed, **kwargs)
+        xs,ps = tensors[:len(inputs)],tensors[len(inputs):]
+        _trip(make(*ps), reference, xs, ps, n_grads)
+    return Case(name, run, hint)
+
+def _second_call_case(reference, inputs, params, n_grads):
+    def run(make):
+        tensors = _draw_inputs((*inputs, *params), (2, 3, 4), 1)
+        xs,ps = tensors[:len(inputs)],tensors[len(inputs):]
+        layer = make(*ps)
+        before = _trip(layer, reference, xs, ps, n_grads)
+        for p in ps: p.grad = None
+        _trip(layer, reference, _draw_inputs(inputs, (2, 3, 4), 3), ps, n_grads, before)
+    return Case('a second batch through the same layer', run, 'Nothing may be left over from the first batch.')
+
+def _zeros_case(reference, inputs, params, n_grads):
+    case = _layer_case('inputs that are exactly 0', 'Look at what happens at 0.', reference, inputs, params, (2, 3, 4), n_grads, seed=4, zeros=True)
+    def run(make):
+        tensors = _draw_inputs((*inputs, *params), (2, 3, 4), 4, zeros=True)
+        if all(g.isfinite().all() for g in _by_autograd(reference, tensors)[1]): case.run(make)
+    return Case(case.name, run, case.hint)
+
+# %% ../nbs/91_check.ipynb #883c4237
+def check_backward(
+    make,             # Gives a fresh layer when called with the parameters: most often its class. A layer without parameters may come itself
+    reference,        # Function of inputs and parameters that autograd can differentiate, such as `torch.relu`
+    inputs=('n k',),  # Shape of each input, as letters for sizes; the first is the batch
+    params=(),        # Shape of each parameter
+    n_grads:int=1,    # For how many of the inputs `backward` returns a gradient: the first few
+    limit:float=10.   # Seconds that one case may take
+)->Report:            # ✓ or ✗ for each case
+    "Check the `forward` and `backward` of a layer against autograd, gradients of parameters (in their `.grad`) included"
+    inputs,params = ((o,) if isinstance(o, str) else tuple(o) for o in (inputs, params))
+    if not callable(reference): raise TypeError(f'reference must be a function of tensors, got a {type(reference).__name__}')
+    if hasattr(make, 'backward') and not isinstance(make, type):
+        if params: raise TypeError(f'make must be a class or function that takes the {len(params)} parameters, got a finished {type(make).__name__}')
+        layer,make = make,lambda: layer
+    chain = 'Take one number: what does the output do when it moves a little? Multiply that by `grad`.'
+    shapes = 'Write the shapes beside each line: a gradient has the shape of what it belongs to. Is a factor not transposed, or the wrong one?'
+    args = reference,inputs,params
+    cases = [_layer_case('one number', chain, *args, (1, 1, 1), n_grads),
+             _layer_case('a batch of one', 'Nothing may depend on there being several rows.', *args, (1, 3, 2), n_grads),
+             _layer_case('a batch of two', shapes, *args, (2, 3, 4), n_grads),
+             _layer_case('more rows than columns', shapes, *args, (5, 2, 3), n_grads),
+             _zeros_case(*args, n_grads),
+             _second_call_case(*args, n_grads),
+             _layer_case('float64 stays float64', 'New tensors take their dtype from the input: x.new_zeros(…), no .float().',
+                         *args, (3, 2, 4), n_grads, dtype=torch.float64),
+             _layer_case('a larger batch', shapes, *args, (64, 20, 10), n_grads, seed=5)]
+    return run_cases(make, cases, f"backward of {getattr(make, '__name__', 'the layer').replace('<lambda>', 'the layer')}", limit)
+
+# %% ../nbs/91_check.ipynb #86f65bd3
+def _tape_trip(f, reference, tape, tensors, constant=None, calls=1):
+    "Forward and backward of the operation `f`, `calls` times, compared with autograd"
+    names = _arg_names(reference, len(tensors))
+    out = reference(*tensors)
+    grad = ((torch.randn(out.shape, generator=rng(7), dtype=torch.float64)*10).round()/10).to(out.dtype)
+    want_out,want = _by_autograd(reference, tensors, grad)
+    leaves = [t.clone() if i == constant else tape(t.clone()) for i,t in enumerate(tensors)]
+    got,given = f(*leaves),(*tensors, grad)
+    want_type = type(leaves[0 if constant != 0 else 1])
+    require(got is not None, 'it is None: is there a `return`?', given, hint='The result is a new Tape; return it.')
+    require(isinstance(got, want_type), f'a {type(got).__name__} came, not a {want_type.__name__}', given,
+            hint='Wrap the result, and name its sources: Tape(result, (a, lambda g: …)).')
+    _agree('the result', got.data, want_out, given, 'First make the result right; the gradients come after.')
+    got.backward(grad)
+    for _ in range(calls-1): f(*leaves).backward(grad)
+    for i,(leaf,w,name) in enumerate(zip(leaves, want, names)):
+        if i == constant: continue
+        require(leaf.grad is not None, f'{name}.grad is None after backward', given, want=w,
+                hint=f'The result must know its sources: Tape(result, ({name}, lambda g: …)).')
+        _agree(f'the gradient of {name}', leaf.grad, w*calls, given, _gradient_hint(reference, tensors, i, grad, want_out))
+
+# %% ../nbs/91_check.ipynb #cd4e6993
+def check_tape(
+    f,               # Your operation or formula: takes Tapes, returns a Tape
+    reference,       # The same for tensors
+    tape,            # Makes a Tape of a tensor: the class
+    inputs=('n k',), # Shape of each input, as letters for sizes
+    limit:float=10.  # Seconds that one case may take
+)->Report:           # ✓ or ✗ for each case
+    "Check an operation of a tape against autograd: result, gradients, broadcasting, use inside of a formula"
+    inputs = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+    for name,arg in (('f', f), ('reference', reference), ('tape', tape)):
+        if not callable(arg): raise TypeError(f'{name} must be something to call, got a {type(arg).__name__}')
+    def case(name, hint, sizes, op=lambda f: f, seed=0, dtype=torch.float32, **kwargs):
+        def run(f): _tape_trip(op(f), op(reference), tape, _draw_inputs(inputs, sizes, seed, dtype), **kwargs)
+        return Case(name, run, hint)
+    def amid(f): return lambda *xs: f(*(2*x for x in xs))*3
+    def again(f): return lambda *xs: f(*xs)*f(*xs)
+    slope = 'What does the result do when one number moves a little? Multiply that by the gradient that comes in.'
+    cases = [case('one number', slope, (1, 1, 1, 1)), case('a small array', slope, (2, 3, 4, 5)),
+             *(case(f'input {i+1} is a constant', 'A plain tensor is a constant, and gets no gradient.', (2, 3, 4, 5), constant=i)
+               for i in range(len(inputs)) if len(inputs) > 1),
+             case('in the middle of a formula', 'What comes in is the gradient of the result: it is not 1 here.', (3, 2, 4, 5), amid, 1),
+             case('used twice in a formula', 'Gradients of the same array add up.', (2, 3, 5, 4), again, 2),
+             case('the same arrays twice', 'Gradients add up over calls of backward.', (2, 3, 4, 5), seed=3, calls=2),
+             case('float64 stays float64', 'Take the dtype from the input.', (3, 2, 4, 5), seed=4, dtype=torch.float64),
+             case('a larger array', slope, (30, 20, 10, 5), seed=5)]
+    return run_cases(f, cases, f"gradients of {getattr(f, '__name__', 'the operation').replace('<lambda>', 'the operation')}", limit)
+
+# %% ../nbs/91_check.ipynb #9540a94a
+from types import SimpleNamespace
+import copy
+
+# %% ../nbs/91_check.ipynb #893ae5f2
+def _param(*values): return torch.nn.Parameter(torch.tensor(values, dtype=torch.float32))
+
+def _layers_on(M):
+    "Layers on top of the base class `M`: one that multiplies, and one with buffers"
+    class Scale(M):
+        def __init__(self, *values):
+            super().__init__()
+            self.gain = _param(*values or (1., 2.))
+        def forward(self, x, plus=0.): return x*self.gain + plus
+        def extra_repr(self): return f'n={len(self.gain)}'
+    class Counted(M):
+        def __init__(self):
+            super().__init__()
+            self.gain = _param(1., 2.)
+            self.register_buffer('calls', torch.tensor(3))
+            self.register_buffer('mean', torch.tensor([0.5, 1.5]))
+            self.register_buffer('cache', torch.zeros(2), persistent=False)
+    return Scale,Counted
+
+# %% ../nbs/91_check.ipynb #8f0e915c
+def _parts(M):
+    "Small models on top of the base class `M`"
+    Scale,Counted = _layers_on(M)
+    class Pair(M):
+        def __init__(self):
+            super().__init__()
+            self.first,self.second,self.shift = Scale(1., 2.),Scale(3., 4.),_param(5., 6.)
+        def forward(self, x): return self.second(self.first(x)) + self.shift
+    class Deep(M):
+        def __init__(self):
+            super().__init__()
+            self.pair,self.last = Pair(),Scale(7., 8.)
+        def forward(self, x): return self.last(self.pair(x))
+    class Holder(M):
+        def __init__(self):
+            super().__init__()
+            self.inner,self.shift = Counted(),_param(5., 6.)
+    return SimpleNamespace(M=M, Scale=Scale, Pair=Pair, Deep=Deep, Counted=Counted, Holder=Holder)
+
+# %% ../nbs/91_check.ipynb #0ff26508
+def _places(got, want):
+    "For each thing that came, which of `want` (by name) it is"
+    return [next((name for name,o in want.items() if o is x), '?') for x in got]
+
+_DEEP = ['pair.shift', 'pair.first.gain', 'pair.second.gain', 'last.gain']
+
+def _deep(k):
+    "A model of three levels, and its parameters by name"
+    m = k.Deep()
+    return m,dict(zip(_DEEP, (m.pair.shift, m.pair.first.gain, m.pair.second.gain, m.last.gain)))
+
+# %% ../nbs/91_check.ipynb #97aa6657
+def _finds_own(k):
+    m = k.Scale()
+    got = list(m.parameters())
+    require(len(got) == 1 and got[0] is m.gain, 'a module with one Parameter does not give just that one', 'self.gain = Parameter(…)', got, [m.gain],
+            hint='Python calls `__setattr__(self, name, value)` for `self.gain = …`: note the name there if the value is a Parameter, and store the value.')
+
+def _ignores_others(k):
+    m = k.Scale()
+    m.n,m.table,m.text = 3,torch.ones(2),'a'
+    require((m.n, m.text) == (3, 'a') and m.table.equal(torch.ones(2)), 'plain attributes got lost',
+            hint='Does `__setattr__` store what it does not register? `super().__setattr__(name, value)` does.')
+    require(len(list(m.parameters())) == 1, 'a plain tensor or number is given as a parameter', 'm.n = 3; m.table = torch.ones(2)', list(m.parameters()),
+            hint='Look at what is set: only an `nn.Parameter` is a parameter. A tensor may be a table of constants.')
+
+# %% ../nbs/91_check.ipynb #f74f9d5c
+def _finds_nested(k):
+    m,want = _deep(k)
+    got = _places(m.parameters(), want)
+    require(len(got) >= 4, 'parameters of modules inside modules are missing', 'a model of three levels', got, _DEEP,
+            hint='After your own parameters, go through the children: `yield from child.parameters()`. Each child does the same.')
+    require(sorted(got) == sorted(_DEEP), 'not the right parameters', 'a model of three levels', got, _DEEP)
+    require(got == _DEEP, 'the parameters come in another order', 'a model of three levels', got, _DEEP,
+            hint='First the own ones, in the order in which they were set; then those of each child, in that order.')
+
+def _shared_once(k):
+    m,_ = _deep(k)
+    m.last.gain = m.pair.first.gain
+    got = list(m.parameters())
+    require(len(got) == 3, 'a parameter that two modules share is given more than once', 'm.last.gain = m.pair.first.gain', f'{len(got)} parameters', '3',
+            hint='Keep a set of the parameters that were given, and leave out those in it: an optimizer would step twice with them.')
+    m.again = m.pair
+    got = [name for name,_ in m.named_modules()]
+    require(len(got) == 5, 'a module that sits in two places is given twice', 'm.again = m.pair', got, ['', 'pair', 'pair.first', 'pair.second', 'last'],
+            hint='The walk through the tree needs a set of the modules it has seen.')
+
+# %% ../nbs/91_check.ipynb #ccbca4fa
+def _replaced(k):
+    m,new = k.Pair(),_param(9., 9.)
+    old = m.shift
+    m.shift = new
+    got = list(m.parameters())
+    require(not any(p is old for p in got), 'a parameter that was replaced is still given', 'm.shift = another Parameter',
+            hint='The new value takes the place of the old under the same name.')
+    require(got and got[0] is new, 'the new parameter is missing or has lost its place', 'm.shift = another Parameter', [tuple(p.shape) for p in got])
+    m.shift = None
+    require(m.shift is None and len(list(m.parameters())) == 2, 'setting a parameter to None does not take it out', 'm.shift = None',
+            hint='None under a registered name means: none at the moment. Leave it out where you give parameters.')
+
+def _deleted(k):
+    m = k.Pair()
+    del m.shift, m.first
+    require(not hasattr(m, 'shift') and not hasattr(m, 'first'), 'a deleted attribute is still there', 'del m.shift, m.first',
+            hint='`del m.shift` calls `__delattr__(self, name)`: it has to remove the value.')
+    got = [name for name,_ in m.named_parameters()]
+    require(got == ['second.gain'], 'what was deleted is still given', 'del m.shift, m.first', got, ['second.gain'],
+            hint='`del m.shift` calls `__delattr__(self, name)`: forget the name there, too, or it will be trained and saved for ever.')
+
+# %% ../nbs/91_check.ipynb #dabc9714
+def _plain_tensor_refused(k):
+    m = k.Scale()
+    try: m.gain = torch.zeros(2)
+    except (TypeError, ValueError): return
+    raise Mismatch('a plain tensor took the place of a parameter, which is thereby lost to training', 'm.gain = torch.zeros(2)',
+                   hint='Refuse it with a TypeError: whoever writes that forgot to wrap it, or meant `m.gain.data`.')
+
+def _errors(k):
+    class Forgetful(k.M):
+        def __init__(self): self.inner = k.Scale()
+    try: Forgetful()
+    except AttributeError as e: require('__init__' in str(e), 'the error for a forgotten super().__init__() does not mention it', got=str(e),
+                                        hint='Say what to do: "call super().__init__() first".')
+    else: raise Mismatch('a module set before super().__init__() gave no error', 'def __init__(self): self.inner = …',
+                         hint='Without `super().__init__()` your dictionaries do not exist yet. Raise an AttributeError that says so.')
+    try: k.Scale().gian
+    except AttributeError: return
+    raise Mismatch('a misspelt attribute gave no error', 'm.gian', hint='`__getattr__` must raise AttributeError for what it does not know, never return None.')
+
+# %% ../nbs/91_check.ipynb #eea594e7
+def _names(k):
+    m,want = _deep(k)
+    got = [name for name,_ in m.named_parameters()]
+    same(got, _DEEP, 'a model of three levels', 'The name of a nested parameter is the path to it with dots: put the name of the child and a dot before what the child gives.')
+    require(_places([p for _,p in m.named_parameters()], want) == _DEEP, 'the names do not belong to the parameters they come with', got=got)
+    same([name for name,_ in m.named_parameters('model')], [f'model.{name}' for name in _DEEP], "named_parameters('model')",
+         'A prefix is put before each name, with a dot.')
+    same([name for name,_ in m.named_parameters(recurse=False)], [], 'named_parameters(recurse=False) of a module without own parameters',
+         'recurse=False: only the own parameters.')
+
+def _walks(k):
+    m,_ = _deep(k)
+    tree = {'': m, 'pair': m.pair, 'pair.first': m.pair.first, 'pair.second': m.pair.second, 'last': m.last}
+    same([name for name,_ in m.named_children()], ['pair', 'last'], hint='Children are the modules that are attributes, and only they.')
+    require(_places(m.children(), tree) == ['pair', 'last'], 'children() does not give the two submodules', got=list(m.children()))
+    same([name for name,_ in m.named_modules()], list(tree), 'a model of three levels',
+         'This module first, under the empty name; then for each child all that the child gives, with the longer prefix.')
+    require(_places(m.modules(), tree) == list(tree), 'modules() gives other modules than named_modules()', got=[type(o).__name__ for o in m.modules()])
+
+def _by_name(k):
+    m,_ = _deep(k)
+    m.add_module('0', k.Scale(9.))
+    require(_places([getattr(m, '0')], dict(m.named_modules())) == ['0'], 'what add_module added is not found', "m.add_module('0', …)",
+            hint='`add_module(name, module)` does what `setattr` does, with a name that need not be a Python name.')
+    require(m.get_submodule('pair.second') is m.pair.second and m.get_parameter('pair.first.gain') is m.pair.first.gain,
+            'get_submodule or get_parameter gives something else', "m.get_submodule('pair.second')", hint='Walk along the dotted name with `getattr`.')
+
+# %% ../nbs/91_check.ipynb #9fe2b856
+def _calls(k):
+    x = torch.tensor([1., 2.])
+    same(k.Scale(2., 3.)(x, plus=1.), torch.tensor([3., 7.]), 'm(x, plus=1.)', '`__call__(self, *args, **kwargs)` hands both on to `self.forward`.')
+    same(k.Deep()(x), torch.tensor([56., 176.]), x, 'Each level calls the one below.')
+    m = k.Deep()
+    m(x).sum().backward()
+    require(all(p.grad is not None for p in m.parameters()), 'a parameter got no gradient', hint='What `forward` uses must be what `parameters` gives.')
+
+def _modes(k):
+    m = k.Deep()
+    require(m.training is True and m.pair.first.training is True, 'a new module is not in training mode', hint='`training = True` in `__init__`.')
+    got = m.eval()
+    flags = [o.training for o in m.modules()]
+    require(flags == [False]*5, 'eval() does not reach every module', 'a model of three levels', flags, [False]*5,
+            hint='Set your own flag, then call `child.train(mode)` for each child.')
+    require(got is m, 'eval() does not return the module', got=got, hint='`return self`, so that calls can be chained.')
+    require([o.training for o in m.train().modules()] == [True]*5, 'train() after eval() does not reach every module')
+
+def _repr_text(k):
+    want = repr(_parts(torch.nn.Module).Deep())
+    got = repr(k.Deep())
+    same(repr(k.Scale()), 'Scale(n=2)', hint='A module without children is its class name and `extra_repr()` in parentheses.')
+    require('first' in got and 'second' in got, 'the repr does not show the modules inside modules', 'a model of three levels', got, want,
+            hint="Each child's line is its name in parentheses, a colon, and the child's own repr.")
+    if got == want: return
+    line = next((pair for pair in zip(got.splitlines(), want.splitlines()) if pair[0] != pair[1]), (got.splitlines()[-1], want.splitlines()[-1]))
+    raise Mismatch(f'the text differs, first in the line {line[0]!r}', 'a model of three levels', got, want,
+                   hint=f"PyTorch writes {line[1]!r}. Move every line of a child's repr two spaces to the right.")
+
+# %% ../nbs/91_check.ipynb #8288864b
+def _for_all(k):
+    m,seen = k.Deep(),[]
+    got = m.apply(seen.append)
+    require(_places(seen, dict(m.named_modules())) == ['pair.first', 'pair.second', 'pair', 'last', ''] and got is m,
+            'apply(f) does not call f with every module from the leaves up, or does not return the module', got=[type(o).__name__ for o in seen],
+            hint='First `child.apply(f)` for each child, then `f(self)`; `return self`.')
+    m.pair.requires_grad_(False)
+    same([p.requires_grad for p in m.parameters()], [False]*3+[True], 'm.pair.requires_grad_(False)', 'It reaches all parameters below, and no others.')
+
+def _zero_grad(k):
+    m = k.Pair()
+    m(torch.ones(2)).sum().backward()
+    grads = [p.grad for p in m.parameters()]
+    m.zero_grad(set_to_none=False)
+    require(all(p.grad is g for p,g in zip(m.parameters(), grads)), 'zero_grad(set_to_none=False) replaced the gradient tensors',
+            hint='Fill the tensors that are there with zeros: `p.grad.zero_()`. Others may hold on to them.')
+    require(not any(g.any() for g in grads), 'zero_grad(set_to_none=False) left a gradient that is not zero', got=grads,
+            hint='It has to reach the parameters of all submodules.')
+    m.zero_grad()
+    require(all(p.grad is None for p in m.parameters()), 'zero_grad() leaves gradients', hint='By default gradients become None, in all submodules.')
+
+# %% ../nbs/91_check.ipynb #6567f2a5
+_STATE = ['shift', 'inner.gain', 'inner.calls', 'inner.mean']
+
+def _buffers(k):
+    m = k.Holder()
+    require(len(list(m.parameters())) == 2, 'a buffer is given as a parameter', got=[name for name,_ in m.named_parameters()],
+            hint='A buffer belongs to the model and is not trained: keep it apart from the parameters.')
+    same([name for name,_ in m.named_buffers()], ['inner.calls', 'inner.mean', 'inner.cache'], hint='Buffers are found as parameters are, at any depth.')
+    m.inner.mean = torch.tensor([7., 8.])
+    same(dict(m.named_buffers())['inner.mean'], torch.tensor([7., 8.]), 'm.inner.mean = another tensor',
+         'A tensor set under the name of a buffer becomes the buffer.')
+
+# %% ../nbs/91_check.ipynb #9ab912e6
+def _state(k):
+    m = k.Holder()
+    sd = m.state_dict()
+    require('gain' not in sd, 'the names in the state dict lack the path', got=list(sd), want=_STATE,
+            hint="Ask each child for its state dict with the prefix `prefix + name + '.'`, or two layers overwrite each other's weights.")
+    require('inner.mean' in sd, 'buffers are missing from the state dict', got=list(sd), want=_STATE,
+            hint='A mean of the training data is part of the model: the state dict holds parameters and persistent buffers.')
+    require('inner.cache' not in sd, 'a buffer with persistent=False is in the state dict', got=list(sd), want=_STATE, hint='persistent=False means: do not save it.')
+    same(list(sd), _STATE, hint='For each module its parameters, then its buffers, then the children in order.')
+    require(not any(t.requires_grad for t in sd.values()), 'the tensors in the state dict still require gradients', hint='`p.detach()`.')
+    sd['inner.gain'][0] = 9.
+    require(m.inner.gain[0] == 9, 'the state dict is a copy', hint='Detached tensors share memory with the parameters; nothing need be copied.')
+
+# %% ../nbs/91_check.ipynb #ecb6a50e
+def _loads(k):
+    m,new = k.Holder(),{'shift': [1.5, 2.5], 'inner.gain': [3.5, 4.5], 'inner.calls': 8, 'inner.mean': [5.5, 6.5]}
+    new = {name: torch.tensor(v) for name,v in new.items()}
+    before = dict(m.named_parameters())
+    m.load_state_dict(new)
+    for name,t in m.state_dict().items(): same(t, new[name], name, f'`{name}` has not got the value from the state dict: parameters and buffers, at any depth.')
+    require(all(p is before[name] for name,p in m.named_parameters()), 'loading replaced the parameters', hint=
+            'Copy into the tensors that are there, `p.copy_(value)` under `torch.no_grad()`: an optimizer holds them.')
+    new['shift'][0] = 99.
+    require(m.shift[0] != 99, 'the model shares memory with what was loaded', hint='Copy the numbers with `copy_`; `p.data = value` only borrows them.')
+    twin = _parts(torch.nn.Module).Holder()
+    twin.load_state_dict(m.state_dict())
+    m.load_state_dict(twin.state_dict())
+
+# %% ../nbs/91_check.ipynb #aa9690cd
+def _refuses_state(k):
+    good = {name: t.clone() for name,t in _parts(torch.nn.Module).Holder().state_dict().items()}
+    wrong = {'a name is missing': {name: t for name,t in good.items() if name != 'inner.mean'},
+             'a name is unknown': {**good, 'inner.extra': torch.ones(1)},
+             'a shape differs': {**good, 'inner.gain': torch.ones(3)}}
+    word = {'a name is missing': 'inner.mean', 'a name is unknown': 'inner.extra', 'a shape differs': 'inner.gain'}
+    for what,sd in wrong.items():
+        try: k.Holder().load_state_dict(sd)
+        except (RuntimeError, ValueError, KeyError, TypeError) as e:
+            require(word[what] in str(e), f'the error does not name the entry when {what}', got=str(e), hint=f'Say which one: {word[what]!r}.')
+        else: raise Mismatch(f'load_state_dict takes a state dict in which {what}', list(sd),
+                             hint='Compare the names on both sides, and the shapes, and raise an error that lists what does not fit. Beware: `copy_` broadcasts.')
+    res = k.Holder().load_state_dict({**wrong['a name is missing'], 'inner.extra': torch.ones(1)}, strict=False)
+    same((list(res.missing_keys), list(res.unexpected_keys)), (['inner.mean'], ['inner.extra']), 'strict=False',
+         'Return an object with `missing_keys` and `unexpected_keys`.')
+
+def _moves(k):
+    m = k.Holder()
+    gain,inner = m.inner.gain,m.inner
+    require(m.to(torch.float64) is m, 'to() does not return the module', hint='`return self`')
+    same([p.dtype for p in m.parameters()], [torch.float64]*2, 'm.to(torch.float64)', 'All parameters, also those of submodules.')
+    require(m.inner.gain is gain, 'to() replaced a parameter', hint='Set `p.data`, so that the object stays: an optimizer holds it.')
+    require(inner.mean.dtype == torch.float64, 'to() does not reach the buffers', 'm.to(torch.float64)', inner.mean.dtype,
+            hint='A buffer is moved with the parameters; put the result back under its name.')
+    require(inner.calls.dtype == torch.int64, 'to(dtype) changed a buffer of whole numbers', got=inner.calls.dtype,
+            hint='A dtype is for what holds floats; a counter stays a counter.')
+    require(m.float().inner.gain.dtype == torch.float32 and m.half().shift.dtype == torch.float16, 'float() or half() gives another dtype')
+
+# %% ../nbs/91_check.ipynb #8888b073
+def _hooks(k):
+    m,x,seen = k.Scale(2., 3.),torch.ones(2),[]
+    handle = m.register_forward_hook(lambda *a: seen.append(a))
+    out = m(x)
+    require(len(seen) == 1, 'a forward hook was not called once per call', got=f'{len(seen)} times', hint='After `forward`, call each hook that is registered.')
+    mod,inp,got = seen[0]
+    require(mod is m and isinstance(inp, tuple) and inp[0] is x and got is out, 'a forward hook got other arguments than (module, inputs, output)', got=seen[0],
+            hint='`hook(self, args, output)`, where `args` is the tuple of inputs.')
+    handle.remove()
+    m(x)
+    require(len(seen) == 1, 'the hook is still called after handle.remove()', hint='The handle needs the dictionary of hooks and its own key, and takes itself out.')
+    handle = m.register_forward_hook(lambda m,inp,out: out*10)
+    same(m(x), torch.tensor([20., 30.]), x, 'What a forward hook returns, if not None, takes the place of the output.')
+    handle.remove()
+    m.register_forward_pre_hook(lambda m,inp: inp[0]+1)
+    same(m(x), torch.tensor([4., 6.]), x, 'What a pre-hook returns takes the place of the inputs; a single value stands for a tuple of one.')
+
+# %% ../nbs/91_check.ipynb #694ae898
+def _hook_kwargs(k):
+    m,x = k.Scale(2., 3.),torch.ones(2)
+    m.register_forward_pre_hook(lambda m,args,kwargs: (args, {'plus': kwargs['plus']+1}), with_kwargs=True)
+    m.register_forward_hook(lambda m,args,kwargs,out: out*kwargs['plus'], with_kwargs=True)
+    same(m(x, plus=1.), torch.tensor([8., 10.]), 'm(x, plus=1.)', 'with_kwargs=True: the hook gets the keyword arguments as a dictionary after the inputs.')
+
+def _copies(k):
+    m = k.Deep()
+    m.last.gain = m.pair.first.gain
+    twin = copy.deepcopy(m)
+    require([name for name,_ in twin.named_parameters()] == [name for name,_ in m.named_parameters()], 'the copy has other parameters',
+            got=[name for name,_ in twin.named_parameters()], hint='All that a module keeps must be ordinary attributes, or `__deepcopy__` must copy it.')
+    with torch.no_grad():
+        for p in twin.parameters(): p.add_(100)
+    require(all(p.max() < 100 for p in m.parameters()), 'the copy shares parameters with the original', 'copy.deepcopy(m)',
+            hint='A deep copy must copy the tensors as well: is there a class attribute, or a `__deepcopy__`, that shares them?')
+    require(twin.last.gain is twin.pair.first.gain, 'a shared parameter is no longer shared in the copy',
+            hint='`copy.deepcopy` keeps a memo for that; copy the whole `__dict__` in one go.')
+
+# %% ../nbs/91_check.ipynb #18dc39a9
+_MODULE_CASES = [
+    ('finds a parameter set as an attribute', _finds_own, '`__setattr__` notes what is set, `parameters` yields it.'),
+    ('other attributes are just attributes', _ignores_others, '`__setattr__` looks at the value first.'),
+    ('finds parameters in modules inside modules, in order', _finds_nested, '`parameters` asks each child for its own: `yield from`.'),
+    ('calls go to forward, at every level', _calls, '`__call__` calls `self.forward`.'),
+    ('names are paths with dots', _names, '`named_parameters(prefix, recurse)` yields pairs of a name and a parameter.'),
+    ('children and modules', _walks, '`named_children`, `children`, `named_modules` and `modules` are generators; the second and fourth leave out the names.'),
+    ('what is shared is given once', _shared_once, 'A set of what was given.'),
+    ('a replaced parameter is gone', _replaced, 'One name, one value.'),
+    ('a deleted attribute is gone', _deleted, '`__delattr__(self, name)` is called for `del m.name`.'),
+    ('train and eval reach every module', _modes, '`training` is a flag on each module; `train(mode=True)` sets it in the whole tree, `eval()` is `train(False)`.'),
+    ('prints itself as PyTorch does', _repr_text, '`__repr__` returns the text; a subclass may write `extra_repr`.'),
+    ('apply and requires_grad_', _for_all, 'Both are walks over the tree, and return the module.'),
+    ('zero_grad', _zero_grad, '`zero_grad(set_to_none=True)` is a walk over the parameters.'),
+    ('add_module, and getting by name', _by_name, '`add_module(name, module)`, `get_submodule(path)`, `get_parameter(path)`.')]
+
+# %% ../nbs/91_check.ipynb #c3a48551
+_MODULE_CASES += [
+    ('buffers', _buffers, '`register_buffer(name, tensor, persistent=True)`, `named_buffers()`: a third kind of thing to note.'),
+    ('the state dict', _state, '`state_dict()` returns a dictionary from names to detached tensors.'),
+    ('loading a state dict', _loads, '`load_state_dict(sd)` copies each tensor into the parameter or buffer of that name.'),
+    ('a state dict that does not fit', _refuses_state, 'Compare the names and the shapes before you copy.'),
+    ('to another dtype', _moves, '`to(dtype)` sets `p.data = p.data.to(dtype)` for each parameter, and replaces the buffers.'),
+    ('hooks and their handles', _hooks, '`register_forward_hook(f)` and `register_forward_pre_hook(f)` keep `f` for `__call__`, and return a handle with `remove()`.'),
+    ('hooks with keyword arguments', _hook_kwargs, 'Registered with `with_kwargs=True`, a hook takes the keyword arguments, too.'),
+    ('a deep copy shares nothing', _copies, '`copy.deepcopy` copies the attributes of an ordinary object by itself.'),
+    ('a plain tensor does not replace a parameter', _plain_tensor_refused, '`__setattr__` knows which names are parameters.'),
+    ('errors that help', _errors, 'An AttributeError that says what to do.')]
+
+def check_module(
+    cls,            # Your base class, to be used as `torch.nn.Module` is
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a base class for models against `torch.nn.Module`"
+    return run_cases(cls, [Case(name, lambda M,f=f: f(_parts(M)), hint) for name,f,hint in _MODULE_CASES], 'Module', limit)
+
+# %% ../nbs/91_check.ipynb #0a66058b
+def _count_case(name, make, hint, **kwargs):
+    def run(f):
+        model,want = make()
+        same(f(model, **kwargs), want, model, hint)
+    return Case(name, run, hint)
+
+# %% ../nbs/91_check.ipynb #4a192ecc
+def _tied():
+    m = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU(), torch.nn.Linear(4, 4))
+    m[2].weight = m[0].weight
+    return m,24
+
+def _frozen():
+    m = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2))
+    m[0].requires_grad_(False)
+    return m,18
+
+def _frozen_all():
+    m,_ = _frozen()
+    return m,34
+
+def check_count_params(
+    f,              # Your `count_params(model, trainable=False)`
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a function that counts the numbers in a model's parameters"
+    nn = torch.nn
+    each = 'A tensor holds `numel()` numbers; add them up over `model.parameters()`.'
+    cases = [_count_case('one layer', lambda: (nn.Linear(3, 4), 16), each),
+             _count_case('layers without parameters', lambda: (nn.Sequential(nn.ReLU(), nn.Flatten()), 0), 'The sum over nothing is 0.'),
+             _count_case('layers inside layers', lambda: (nn.Sequential(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), nn.Linear(4, 2)), 26), each),
+             _count_case('frozen ones and buffers', _frozen_all, 'Without `trainable`, frozen parameters count; buffers (a mean, a counter) never do.'),
+             _count_case('shared ones once', _tied, '`parameters()` gives a shared parameter once; a walk over the layers or the state dict meets it twice.'),
+             _count_case('only those that are trained', _frozen, 'A frozen parameter has `requires_grad` False.', trainable=True)]
+    return run_cases(f, cases, 'count_params', limit)
+
+# %% ../nbs/91_check.ipynb #68289197
+def _kinds_in(model): return [f'{name}: {type(m).__name__}' for name,m in model.named_modules() if name]
+
+def _replace_case(name, make, hint):
+    def run(f):
+        nn,model = torch.nn,make()
+        kept = {n: m for n,m in model.named_modules() if n and not isinstance(m, nn.ReLU)}
+        want = [line.replace(': ReLU', ': Tanh') for line in _kinds_in(model)]
+        got = f(model, nn.ReLU, lambda old: nn.Tanh())
+        require(got is model, 'it does not return the model', got=got, hint='`return model`, at the end.')
+        same(_kinds_in(model), want, want, hint)
+        require(all(dict(model.named_modules())[n] is m for n,m in kept.items()), 'a layer that should stay was replaced', hint='Only `isinstance(m, old)`.')
+    return Case(name, run, hint)
+
+# %% ../nbs/91_check.ipynb #94c80088
+def _replace_sees(f):
+    nn = torch.nn
+    model,seen = nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.Linear(3, 4))),[]
+    def make(old):
+        seen.append(old)
+        return nn.Linear(getattr(old, 'in_features', 1), 1)
+    layers = [model[0], model[1][0]]
+    f(model, nn.Linear, make)
+    require(len(seen) == 2 and all(any(a is b for b in layers) for a in seen), '`make` was not called once with each old layer', got=seen, want=layers,
+            hint='`make(module)` gets the layer that it replaces: it may need its sizes.')
+    same([m.in_features for m in model.modules() if isinstance(m, nn.Linear)], [2, 3], 'Linear(2,3), Linear(3,4)')
+
+# %% ../nbs/91_check.ipynb #74ea4060
+def check_replace_layers(
+    f,              # Your `replace_layers(model, old, make)`
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a function that replaces all layers of one class in a model"
+    nn = torch.nn
+    def block(): return nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body,self.act,self.layers = nn.Sequential(block(), nn.ReLU(), block()),nn.ReLU(),nn.ModuleList([nn.ReLU(), nn.Linear(1, 1)])
+    below = 'For each child: is it an `old`? Then set the new one under its name. If not, do the same below it: the function calls itself.'
+    cases = [_replace_case('one level', block, 'Walk over `named_children()` and use `setattr(model, name, make(child))`.'),
+             _replace_case('two levels', lambda: nn.Sequential(block(), block()), below),
+             _replace_case('attributes and lists, three levels', Net, below),
+             _replace_case('nothing to replace', lambda: nn.Sequential(nn.Linear(2, 2), nn.Sigmoid()), 'Then nothing changes.'),
+             Case('make is given the old layer', _replace_sees, below)]
+    return run_cases(f, cases, 'replace_layers', limit)
+
+# %% ../nbs/91_check.ipynb #3e49f201
+def _dict_basics(D):
+    a,b = torch.nn.Linear(2, 3),torch.nn.ReLU()
+    d = D({'a': a, 'b': b})
+    require(d['a'] is a and d['b'] is b, "d['a'] is not what was put in", hint='`__getitem__(self, key)`')
+    same((len(d), list(d), 'a' in d, 'c' in d), (2, ['a', 'b'], True, False), hint='`__len__`, `__iter__` over the names, `__contains__`.')
+    same(list(d.keys()), ['a', 'b'], hint='`keys()` gives the names in order.')
+    require(list(d.values()) == [a, b] and [(n, m) for n,m in d.items()] == [('a', a), ('b', b)], 'values() or items() gives something else', got=list(d.items()))
+    same(len(D()), 0, 'no argument', 'With nothing given it starts empty.')
+
+def _dict_registers(D):
+    d = D({'a': torch.nn.Linear(2, 3), 'b': torch.nn.Sequential(torch.nn.Linear(3, 1))})
+    same([name for name,_ in d.named_parameters()], ['a.weight', 'a.bias', 'b.0.weight', 'b.0.bias'],
+         hint='A plain dictionary hides its modules as a list does: register each with `add_module(name, module)`.')
+    same(list(d.state_dict()), ['a.weight', 'a.bias', 'b.0.weight', 'b.0.bias'], hint='Each module is registered under its own name, and only there.')
+    d.eval()
+    require(not d['b'][0].training, 'eval() does not reach the modules')
+
+# %% ../nbs/91_check.ipynb #7392b0bb
+def _dict_changes(D):
+    d,new = D({'a': torch.nn.Linear(2, 3), 'b': torch.nn.ReLU()}),torch.nn.Linear(5, 5)
+    d['c'] = new
+    require(list(d) == ['a', 'b', 'c'] and len(list(d.parameters())) == 4, "d['c'] = m does not register m", got=[n for n,_ in d.named_parameters()],
+            hint='`__setitem__` calls `add_module` as well.')
+    d['a'] = other = torch.nn.Linear(6, 6)
+    require(d['a'] is other and list(d) == ['a', 'b', 'c'], "d['a'] = m does not take the place of the old one", got=list(d))
+    del d['a']
+    require(list(d) == ['b', 'c'] and 'a' not in d, "del d['a'] leaves it there", got=list(d), hint='`__delitem__` calls `delattr(self, name)`.')
+    try: d['zebra']
+    except KeyError: return
+    except AttributeError as e: raise Mismatch('an unknown name gives an AttributeError', got=str(e), hint='A dictionary raises KeyError.') from None
+    raise Mismatch('an unknown name gives no error', "d['zebra']", hint='A dictionary raises KeyError.')
+
+def check_module_dict(
+    cls,            # Your `ModuleDict`
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a dictionary of modules"
+    return run_cases(cls, [Case('a dictionary', _dict_basics), Case('its modules are registered', _dict_registers, 'Register each with `add_module`.'),
+                           Case('changing it', _dict_changes)], 'ModuleDict', limit)
+
+# %% ../nbs/91_check.ipynb #25e51a67
+def _segment_distances(px, py, ax, ay, bx, by):
+    "The distance of a point to a segment, and its usual mistakes as pairs of number and hint"
+    dx,dy,length2 = bx-ax,by-ay,(bx-ax)**2+(by-ay)**2
+    t = ((px-ax)*dx+(py-ay)*dy)/length2 if length2 else 0.
+    def to(t): return math.hypot(px-ax-t*dx, py-ay-t*dy)
+    held = min(max(t, 0.), 1.)
+    return to(held),[(to(t), 'This is the distance to the endless line: hold `t` between 0 and 1.'),
+                     (min(to(0.), to(1.)), 'This is the distance to the nearer end: the closest place can lie between the ends.'),
+                     (to(held)**2, 'This is the square of the distance: take the root.')]
+
+def _segment_case(name, *numbers, hint=''):
+    want,mistakes = _segment_distances(*numbers)
+    def named(got, want): return next((h for number,h in mistakes if not difference(got, number)), hint)
+    def run(f): same(f(*numbers), want, given='p=({:g},{:g}) a=({:g},{:g}) b=({:g},{:g})'.format(*numbers), hint=named)
+    return Case(name, run, hint)
+
+def check_segment_distance(
+    f,              # Your function of px, py, ax, ay, bx, by
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check the distance of a point to a segment"
+    g = rng(1)
+    cases = [_segment_case('a point on the segment', 5, 0, 0, 0, 10, 0),
+             _segment_case('beside a level segment', 5, 3, 0, 0, 10, 0),
+             _segment_case('beside an upright one', 1, 5, 4, 0, 4, 10),
+             _segment_case('before its start', -3, 4, 0, 0, 10, 0, hint='Where is the closest place when `t` comes out below 0?'),
+             _segment_case('beyond its end', 13, 4, 0, 0, 10, 0, hint='Where is the closest place when `t` comes out above 1?'),
+             _segment_case('a slanted one', 10, 8, 8, 22, 22, 8),
+             _segment_case('a dot, with no length', 3, 4, 0, 0, 0, 0, hint='Both ends are one point: `t` would be 0/0. Any `t` will do.'),
+             *(_segment_case(f'numbers by chance, {i+1}', *(torch.rand(6, generator=g)*28).tolist()) for i in range(5))]
+    return run_cases(f, cases, 'distance to a segment', limit)
+
+# %% ../nbs/91_check.ipynb #dce7f586
+def _climb_case(name, x, y, amount, hint=''):
+    def run(f):
+        x0,y0 = x.clone(),y.clone()
+        got = f(x, y, amount)
+        require(x.equal(x0) and y.equal(y0), 'it changed its input', hint='Make new tensors: `y - …` and not `y -= …`.')
+        mistakes = {'The hill goes down: up is a smaller `y`.': (x0,y0+amount*(x0-14)),
+                    'This moves points sideways, as `_slant` does: `y` should change, by the place in `x`.': (x0-amount*(y0-14),y0),
+                    'This climbs from the left edge: only what is right of the middle, 14, goes up.': (x0,y0-amount*x0),
+                    'The new `x` and `y` have changed places.': (y0-amount*(x0-14),x0)}
+        def named(got, want): return next((h for h,wrong in mistakes.items() if not difference(got, wrong)), hint)
+        same(got, (x0,y0-amount*(x0-14)), given=(x0, y0, amount), hint=named)
+    return Case(name, run, hint)
+
+def check_climb(
+    f,              # Your function of x, y, amount
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a function that lets points climb to the right"
+    def point(x, y): return torch.full((1,1,2), float(x)),torch.full((1,1,2), float(y))
+    def amount(*numbers): return torch.tensor(numbers).view(-1, 1, 1)
+    g = rng(2)
+    x,y = torch.rand(5, 7, 2, generator=g)*28,torch.rand(5, 7, 2, generator=g)*28
+    cases = [_climb_case('an amount of 0 changes nothing', *point(20, 6), amount(0.), 'Return both: `return x,y`.'),
+             _climb_case('the middle stays', *point(14, 6), amount(0.5)),
+             _climb_case('a point on the right goes up', *point(20, 10), amount(0.5)),
+             _climb_case('a point on the left goes down', *point(4, 10), amount(0.5)),
+             _climb_case('many images, an amount for each', x, y, amount(-1., -0.5, 0., 0.5, 1.), 'Let `amount` (n,1,1) broadcast over (n,s,2).')]
+    return run_cases(f, cases, 'climb', limit)
+
+# %% ../nbs/91_check.ipynb #d7278936
+def _drawn_styles(styles):
+    "The ink of each style with a thick pen, (n,784), moved to a mean of 0 and a length of 1"
+    from miniai import drawn
+    ink = torch.cat([drawn._ink(x[None], y[None], 2.) for x,y,_ in map(drawn._segments, styles)]).flatten(1)
+    ink = ink-ink.mean(1, keepdim=True)
+    return ink/ink.norm(dim=1, keepdim=True)
+
+def _styles_readable(styles):
+    from miniai import drawn
+    for style in styles:
+        try: x,y,_ = drawn._segments(style)
+        except Exception as e: raise Mismatch(f"it can't be read ({type(e).__name__})", given=style) from e
+        low,high = min(x.min(), y.min()).item(),max(x.max(), y.max()).item()
+        require(0 <= low and high <= 28, f'it leaves the paper: its numbers go from {low:g} to {high:g}', given=style, hint='Keep all points within 0 and 28.')
+
+def _styles_inked(styles):
+    from miniai import drawn
+    for style in styles:
+        x,y,_ = drawn._segments(style)
+        share = drawn._ink(x[None], y[None], 1.2).mean().item()
+        require(0.03 < share < 0.35, f'{share:.0%} of the paper is ink', given=style, hint='The digits have from 6% to 20%: make it longer or shorter.')
+
+def _styles_new(styles):
+    from miniai import drawn
+    names,known = zip(*((name, style) for name,ways in drawn.DIGITS.items() for style in ways))
+    alike,which = (_drawn_styles(styles)@_drawn_styles(known).T).max(1)
+    for style,a,i in zip(styles, alike.tolist(), which.tolist()):
+        require(a < 0.8, f'it is a {names[i]}: {a:.0%} of the ink goes together', given=style, hint='A class must be told from the others: change its shape.')
+
+def _styles_differ(styles):
+    alike = _drawn_styles(styles)@_drawn_styles(styles).T
+    alike.fill_diagonal_(0)
+    require(alike.max() < 0.98, 'two of its styles are the same', given=' | '.join(styles), hint='Other people write it another way: how?')
+
+def check_styles(
+    styles,         # Your list of texts, as in `DIGITS`
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check the styles of a class of your own"
+    def several(styles):
+        texts = isinstance(styles, (list, tuple)) and all(isinstance(o, str) for o in styles)
+        require(texts and len(styles) > 1, 'it is no list of two texts or more', got=styles, hint="Like this: ['14,6 14,22 + 8,14 20,14', '…'].")
+    cases = [Case('a list of styles', several),
+             Case('each can be read, and lies on the paper', _styles_readable, "Pairs such as 9,5 with blanks between; rounded ones in brackets; ' + ' lifts the pen."),
+             Case('neither too little ink nor too much', _styles_inked), Case('none is a digit', _styles_new), Case('they differ', _styles_differ)]
+    report = run_cases(styles, cases[:2], 'styles', limit)
+    return run_cases(styles, cases, 'styles', limit) if report.ok else report
