@@ -1,27 +1,40 @@
-"""Train a small convolutional net on pictures: `python examples/train.py --data digits`
-
-Prints a results table and writes the curves and some predictions to train.png.
-"""
-import argparse, time
+"Train a small network on pictures: `python examples/train.py --data clothes`. Writes curves and predictions to train.png"
+import argparse
 import matplotlib
 matplotlib.use('agg')  # a script opens no window
 import matplotlib.pyplot as plt
 import torch, torch.nn.functional as F
 from torch import nn
-from tqdm.auto import tqdm
-from miniai.datasets import get_data, to_tensors
+from miniai.datasets import DataLoaders, get_data, show_image
+from miniai.learner import Accuracy, DeviceCB, Learner, MetricsCB, ProgressCB, def_device
+from miniai.optim import AdamW
+from miniai.sched import OneCycle
 
-SOURCES = dict(digits='drawn', clothes='drawn', mnist='local', fashion_mnist='local')
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument('--data', default='digits', choices=['digits', 'clothes', 'mnist', 'fashion_mnist'])
+parser.add_argument('--epochs', type=int, default=5)
+args = parser.parse_args()
 
+def conv(ni, nf): return nn.Sequential(nn.Conv2d(ni, nf, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU())
+torch.manual_seed(42)
+model = nn.Sequential(conv(1, 16), conv(16, 32), conv(32, 64), nn.Flatten(), nn.Dropout(0.2), nn.Linear(64*4*4, 10))
+dls = DataLoaders.ready(get_data(args.data), 64, device=def_device)
+learn = Learner(model, dls, F.cross_entropy, lr=0.01, opt_func=AdamW,
+                cbs=[DeviceCB(), MetricsCB(accuracy=Accuracy()), ProgressCB(), OneCycle()])
+learn.fit(args.epochs)
+print(f"final accuracy on pictures not trained on: {learn.history[-1]['accuracy']:.2%}")
 
-def load(name):
-    "Training and test pictures as floats n×1×28×28, labels, and the names of the classes"
-    dd = get_data(name, source=SOURCES[name])
-    (x,y),(x_test,y_test) = (to_tensors(dd[split]) for split in ('train', 'test'))
-    mean,std = x.float().mean(),x.float().std()
-    return (x-mean)/std, y, (x_test-mean)/std, y_test, dd['train'].features['label'].names
-
-
-def small_cnn():
-    def layer(ni, nf): return nn.Sequential(nn.Conv2d(ni, nf, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU())
-    return nn.Sequential(layer(1, 16), layer(16, 32), layer(32, 64), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+(xb,yb),*_ = dls.valid
+guesses = learn(xb).argmax(1)
+wrong = (guesses != yb).nonzero()[:, 0].tolist()[:6]
+shown = wrong + [i for i in range(24) if i not in wrong][:24-len(wrong)]
+fig = plt.figure(figsize=(12, 6.5), layout='constrained')
+curves,pictures = fig.subfigures(2, 1, height_ratios=[1, 2])
+for ax,value in zip(curves.subplots(1, 2), ('loss', 'accuracy')):
+    for part in 'train', 'eval': ax.plot([r[value] for r in learn.history if r['train'] == part], marker='o', label=part)
+    ax.set(xlabel='epoch', title=value)
+    ax.legend()
+for ax,i in zip(pictures.subplots(3, 8).flat, shown):
+    title = dls.classes[guesses[i]] + (f' ✗ ({dls.classes[yb[i]]})' if i in wrong else '')
+    show_image(xb[i], ax, title=title, cmap='gray').title.set(color='red' if i in wrong else 'black', fontsize=8)
+fig.savefig('train.png')
