@@ -24,17 +24,17 @@ learn = Learner(model, dls, F.cross_entropy, lr=0.01, opt_func=AdamW,
 learn.fit(args.epochs)
 print(f"final accuracy on pictures not trained on: {learn.history[-1]['accuracy']:.2%}")
 
-(xb,yb),*_ = dls.valid
-guesses = learn(xb).argmax(1)
-wrong = (guesses != yb).nonzero()[:, 0].tolist()[:6]
-shown = wrong + [i for i in range(24) if i not in wrong][:24-len(wrong)]
+x,y = (torch.cat(parts) for parts in zip(*dls.valid))
+guesses = learn(x).argmax(1)
+wrong = (guesses != y).nonzero()[:, 0].tolist()[:8]
+shown = wrong + [i for i in range(32) if i not in wrong][:24-len(wrong)]
 fig = plt.figure(figsize=(12, 6.5), layout='constrained')
 curves,pictures = fig.subfigures(2, 1, height_ratios=[1, 2])
 for ax,value in zip(curves.subplots(1, 2), ('loss', 'accuracy')):
     for part in 'train', 'eval': ax.plot([r[value] for r in learn.history if r['train'] == part], marker='o', label=part)
-    ax.set(xlabel='epoch', title=value)
+    ax.set(xlabel='epoch', title=value, xticks=range(args.epochs))
     ax.legend()
 for ax,i in zip(pictures.subplots(3, 8).flat, shown):
-    title = dls.classes[guesses[i]] + (f' ✗ ({dls.classes[yb[i]]})' if i in wrong else '')
-    show_image(xb[i], ax, title=title, cmap='gray').title.set(color='red' if i in wrong else 'black', fontsize=8)
+    title = dls.classes[guesses[i]] + (f'?\nno, {dls.classes[y[i]]}' if i in wrong else '')
+    show_image(x[i], ax, title=title, cmap='gray').title.set(color='red' if i in wrong else 'black', fontsize=10)
 fig.savefig('train.png')

@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['difference', 'Mismatch', 'same', 'require', 'Case', 'Result', 'brief', 'TimeUp', 'run_limited', 'Report', 'rng',
-           'run_cases', 'check_matmul', 'check_row_shares', 'check_broadcast_shape', 'check_batch_matmul',
-           'check_backward', 'check_tape', 'check_module', 'check_count_params', 'check_replace_layers',
-           'check_module_dict', 'check_segment_distance', 'check_climb', 'check_styles']
+           'run_cases', 'check_distances', 'check_slope', 'check_descent', 'check_learn', 'check_matmul',
+           'check_row_shares', 'check_broadcast_shape', 'check_batch_matmul', 'check_backward', 'check_tape',
+           'check_losses', 'check_topk', 'check_module', 'check_count_params', 'check_replace_layers',
+           'check_module_dict', 'check_get_grid', 'check_channels_last', 'check_delegates', 'check_segment_distance',
+           'check_climb', 'check_styles']
 
 # %% ../nbs/91_check.ipynb #243fbcc7
 import contextlib, ctypes, html, math, threading, traceback, types
@@ -229,6 +231,16 @@ def _repr_html_(self:Report):
                    for r in self.results)
     return f'<b>{html.escape(self.summary())}</b><table>{rows}</table>'
 
+# %% ../nbs/91_check.ipynb #55f0cd8f
+def _explained(mistakes):
+    "A hint function: from `mistakes` (a text for each wrong way to compute it), the text of the one that gives what came"
+    def hint(got, want):
+        for text,f in mistakes.items():
+            with contextlib.suppress(RuntimeError, IndexError):
+                if not difference(got, f(), dtype=False): return text
+        return ''
+    return hint
+
 # %% ../nbs/91_check.ipynb #7a8bba64
 def rng(seed=0):
     "A generator of random numbers for a check, away from the global one"
@@ -264,15 +276,165 @@ def run_cases(
     return Report(title, results)
 
 # %% ../nbs/91_check.ipynb #5e879d92
-def _explained(mistakes):
-    "A hint function: from `mistakes` (a text for each wrong way to compute it), the text of the one that gives what came"
+def _pix_distances(n, rows, cols, name, as_bytes=False, hint=''):
+    "A case of `check_distances`: `n` pictures of `rows` times `cols`"
+    def run(f):
+        g = rng(n+rows)
+        images,ideal = (torch.randint(0, 256, s, generator=g, dtype=torch.uint8) for s in ((n,rows,cols), (rows,cols)))
+        if not as_bytes: images,ideal = images/255,ideal/255
+        a,b = images.double(),ideal.double()
+        want = (a-b).abs().mean((-1, -2)).float()
+        mistakes = {'Bytes wrap round: 3-5 is 254. Make both `.float()` before subtracting.': lambda: (images-ideal).float().abs().mean((-1, -2)),
+                    'This is the average over all pictures too. Average over the last two axes only: mean((-1, -2)).': lambda: want.mean(),
+                    'This is the sum; a mean is also divided by the number of pixels.': lambda: (a-b).abs().sum((-1, -2)),
+                    'Plus and minus cancel here: take abs() of the differences before the mean.': lambda: (a-b).mean((-1, -2)),
+                    'Plus and minus cancel here: abs() comes before the mean, not after.': lambda: (a-b).mean((-1, -2)).abs(),
+                    'This is L2, the mean squared difference.': lambda: ((a-b)**2).mean((-1, -2)),
+                    'These are the differences of all pixels; average them over the last two axes.': lambda: (a-b).abs(),
+                    'This is an average over the pictures, axis 0; the pixels are the last two axes.': lambda: (a-b).abs().mean(0)}
+        same(f(images, ideal), want, given=(images, ideal), hint=_explained(mistakes))
+    return Case(name, run, hint or 'One number for each picture: the mean of |image - ideal| over the last two axes.')
+
+# %% ../nbs/91_check.ipynb #15624ea3
+def check_distances(
+    f,              # Your function: takes `images` of shape (n,rows,cols) and `ideal` of shape (rows,cols)
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check the mean absolute difference of each image in a pile from one ideal image"
+    return run_cases(f, [_pix_distances(1, 1, 2, 'one picture of two pixels'),
+                         _pix_distances(3, 2, 2, 'three pictures of four pixels'),
+                         _pix_distances(2, 2, 2, 'pictures of bytes', as_bytes=True),
+                         _pix_distances(4, 3, 5, 'pictures that are wider than high'),
+                         _pix_distances(50, 28, 28, 'a pile of digits', as_bytes=True)], 'distances', limit)
+
+# %% ../nbs/91_check.ipynb #f1d5207d
+def _pix_slope_hint(grad, i):
+    "A hint function for the slope at entry `i`, where all slopes are `grad`"
     def hint(got, want):
-        for text,f in mistakes.items():
-            with contextlib.suppress(RuntimeError, IndexError):
-                if not difference(got, f(), dtype=False): return text
-        return ''
+        if not isinstance(got, (int, float)): return ''
+        rounding = 'f(w) has only some 7 digits, and a nudge below 0.0001 drowns in the rounding.'
+        if got == 0: return f'No change arrived: was w[i] changed before the second f(w)? And {rounding}'
+        for text,value in (('The sign is turned: after minus before, for a nudge upward.', -want),
+                           ('This is the sum of all slopes. Only entry i may be nudged.', grad.sum().item()),
+                           ('Twice the slope: nudged up and down, the step from end to end is two nudges.', 2*want),
+                           ('Half the slope: with one nudge up, divide by that one nudge.', want/2)):
+            if abs(got-value) < 0.02*abs(value): return text
+        if abs(got) < 0.1*abs(want): return 'Much too small: is the change of f(w) divided by the size of the nudge?'
+        return f'Near, but not near enough: {rounding} One above 0.01 is no longer "a little".' if abs(got-want) < abs(want) else ''
     return hint
 
+def _pix_slope(f, shape, i, name, hint=''):
+    "A case of `check_slope`: entry `i` of a tensor of `shape`, in the function `f`"
+    def run(slope):
+        w = torch.randn(shape, generator=rng(7)) + 2
+        w0,leaf = w.clone(),w.clone().requires_grad_()
+        grad = torch.autograd.grad(f(leaf), leaf)[0]
+        got = slope(f, w, i)
+        require(w.equal(w0), 'w is not what it was before', given=w0, got=w, want=w0,
+                hint='Keep the old value, `old = w[i].item()`, and put it back: adding and taking away again leaves a rounding error.')
+        if isinstance(got, torch.Tensor) and got.numel() == 1: got = got.item()
+        same(round(got, 4) if isinstance(got, float) else got, round(grad[i].item(), 4), given=f'w = {brief(w0)}, i = {i}',
+             hint=_pix_slope_hint(grad, i), rtol=0.02, atol=0.003)
+    return Case(name, run, hint or 'Change w[i] a little, see how much f(w) changes, divide by how much you changed w[i].')
+
+# %% ../nbs/91_check.ipynb #b650ebf8
+def check_slope(
+    slope,          # Your function: takes a function `f`, a tensor `w` and the place `i` of one of its entries
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check the slope of `f(w)` at entry `i` of `w`, found by nudging, against autograd's"
+    x,y = torch.rand(20, 4, generator=rng(1)),torch.randint(0, 2, (20, 1), generator=rng(2))
+    def loss(w):
+        p = (x@w - 4).sigmoid()
+        return torch.where(y==1, 1-p, p).mean()
+    return run_cases(slope, [_pix_slope(lambda w: (3*w).sum(), 1, 0, 'a straight line'),
+                             _pix_slope(lambda w: (torch.tensor([1., -2., 5.])*w).sum(), 3, 1, 'the second of three entries, going down',
+                                        'Only entry i may be nudged.'),
+                             _pix_slope(lambda w: (w**2).sum(), 2, 1, 'a parabola'),
+                             _pix_slope(lambda w: w.prod(), 3, 2, 'a product: each slope depends on the others'),
+                             _pix_slope(loss, (4,1), 2, 'the loss of lesson 01, weights in a column')], 'slope by nudging', limit)
+
+# %% ../nbs/91_check.ipynb #0f918fac
+def _pix_walk(start, loss, steps, move):
+    "Where `steps` steps lead from `start`, if `move(p, grad, sum of all grads so far)` is what a step does to `p`"
+    now,sums = start,[0.]*len(start)
+    for _ in range(steps):
+        leaves = [p.clone().requires_grad_() for p in now]
+        grads = torch.autograd.grad(loss(*leaves), leaves, allow_unused=True, materialize_grads=True)
+        sums = [s+g for s,g in zip(sums, grads)]
+        now = [move(*o) for o in zip(now, grads, sums)]
+    return now
+
+def _pix_descent(shapes, loss, name, steps=1, unused=False, hint=''):
+    "A case of `check_descent`: `loss` of some tensors, and `steps` steps"
+    def run(descent):
+        params,lr = [(torch.randn(s, generator=rng(k)) + 2).requires_grad_() for k,s in enumerate(shapes)],0.1
+        start = [p.detach().clone() for p in params]
+        def walk(move): return _pix_walk(start, loss, steps, move)
+        for _ in range(steps): descent(loss(*params), params, lr)
+        given = f'{", ".join(brief(p) for p in start)}, lr {lr}'
+        mistakes = {'Nothing moved. `p = p - …` makes a new tensor; change the old one in place: `p -= …`.': lambda: start,
+                    'Uphill! The gradient points to where the loss grows; go against it: minus.': lambda: walk(lambda p,g,_: p+lr*g),
+                    'The whole gradient was taken off: where is lr?': lambda: walk(lambda p,g,_: p-g),
+                    'The gradients of the first step were still in p.grad at the second, and were added to.': lambda: walk(lambda p,g,s: p-lr*s)}
+        same([p.detach() for p in params], walk(lambda p,g,_: p-lr*g), given=given, hint=_explained(mistakes))
+        require(all(p.requires_grad for p in params), 'a parameter no longer asks for gradients', given, hint='Leave p.requires_grad as it is.')
+        require(all(p.grad is None or not p.grad.any() for p in params), 'a gradient is left in p.grad', given,
+                hint='Empty it after the step: p.grad.zero_(), or p.grad = None.')
+    return Case(name, run, hint or 'loss.backward(); then, under `with torch.no_grad():`, `p -= lr*p.grad` for each p.')
+
+# %% ../nbs/91_check.ipynb #497c6e8b
+def check_descent(
+    descent,        # Your function: takes a `loss` (one number), `params` (a list of tensors) and `lr`
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check one step of gradient descent, gradients and cleaning up included"
+    x = torch.rand(8, 3, generator=rng(3))
+    return run_cases(descent, [_pix_descent([1], lambda v: (v**2).sum(), 'one number in a valley'),
+                               _pix_descent([(3,1), 1], lambda w,b: ((x@w + b)**2).mean(), 'weights and a bias',
+                                            hint='Every tensor in params takes its step.'),
+                               _pix_descent([2], lambda v: (v**2).sum(), 'two steps, one after the other', steps=2),
+                               _pix_descent([2, 1], lambda v,_: (v**2).sum(), 'a parameter that the loss does not use',
+                                            hint='Its p.grad is None: leave it alone.')], 'one step of descent', limit)
+
+# %% ../nbs/91_check.ipynb #739e4457
+def _pix_rows(n, pixels, kind, generator):
+    "Rows and labels: two shapes in noise, or bright and dark"
+    y = (torch.arange(n) < n//2).float().unsqueeze(1)
+    if kind == 'bright': return (0.3 + 0.3*y + 0.1*torch.randn(n, pixels, generator=generator)).clamp(0, 1),y
+    shapes = torch.rand(2, pixels, generator=rng(pixels)).round()
+    return (torch.where(y==1, shapes[0], shapes[1])*0.6 + 0.3*torch.rand(n, pixels, generator=generator)).clamp(0, 1),y
+
+def _pix_learn(n, pixels, kind, name, hint=''):
+    "A case of `check_learn`: `n` rows of `pixels` numbers"
+    def run(learn):
+        x,y = _pix_rows(n, pixels, kind, rng(1))
+        x_valid,y_valid = _pix_rows(200, pixels, kind, rng(2))
+        got = learn(x.clone(), y.clone())
+        require(isinstance(got, (tuple, list)) and len(got) == 2 and all(isinstance(o, torch.Tensor) for o in got), 'not two tensors', got=got,
+                hint='End with `return w,b`.')
+        w,b = (o.detach() for o in got)
+        require(w.shape == (pixels,1) and b.numel() == 1, 'the shapes do not fit', got=f'w {tuple(w.shape)}, b {tuple(b.shape)}',
+                want=f'w {(pixels,1)}, b (1,)', hint='One weight for each pixel, in a column, and one bias.')
+        share = ((x_valid@w + b > 0) == (y_valid==1)).float().mean().item()
+        text = ('Worse than a coin: does a step go uphill?' if share < 0.4 else hint or
+                ('No better than a coin: does the step change w and b themselves, and are gradients zeroed after it?' if share < 0.6 else
+                 'It learns, but not enough: more epochs, or a larger learning rate.'))
+        require(share > 0.9, 'too few of the held-back rows are right', f'{n} rows of {pixels} pixels', f'{share:.0%}', 'more than 90%', text)
+    return Case(name, run, hint or 'The seven steps: start, predict, loss, gradient, step, repeat, stop.')
+
+# %% ../nbs/91_check.ipynb #ddbb881c
+def check_learn(
+    learn,          # Your function: takes rows `x` (n,pixels) and labels `y` (n,1), returns weights (pixels,1) and bias (1,)
+    limit:float=20. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a training loop by its accuracy on rows held back from it"
+    bias = 'Here all pixels say the same, and what matters is where the line is drawn: does the bias learn too, and long enough?'
+    return run_cases(learn, [_pix_learn(200, 36, 'shapes', 'two shapes in noise, 6×6 pixels'),
+                             _pix_learn(150, 36, 'bright', 'bright against dark', bias),
+                             _pix_learn(1000, 784, 'shapes', '1,000 rows of 784 pixels')], 'learning', limit)
+
+# %% ../nbs/91_check.ipynb #9e5fa348
 def _matmul_hint(a, b):
     "Names the usual mistake behind a wrong matrix product"
     return _explained({'This is `a*b`, number by number; a product sums along a row and a column.': lambda: a*b,
@@ -628,6 +790,328 @@ def check_tape(
              case('float64 stays float64', 'Take the dtype from the input.', (3, 2, 4, 5), seed=4, dtype=torch.float64),
              case('a larger array', slope, (30, 20, 10, 5), seed=5)]
     return run_cases(f, cases, f"gradients of {getattr(f, '__name__', 'the operation').replace('<lambda>', 'the operation')}", limit)
+
+# %% ../nbs/91_check.ipynb #6adf96e9
+import collections, torch.nn.functional as F
+
+_LOSS_NAMES = dict(softmax='softmax', logsumexp='logsumexp', log_softmax='log_softmax', nll_loss='nll_loss', cross_entropy='cross_entropy',
+                   bce_with_logits='binary_cross_entropy_with_logits', mse='mse_loss', accuracy='accuracy')  # ours and PyTorch's
+
+def _share_right(out, yb): return (out.argmax(1) == yb).float().mean()
+
+_LOSS_REFERENCES = {ours: getattr(F, theirs, getattr(torch, theirs, _share_right)) for ours,theirs in _LOSS_NAMES.items()}
+
+# %% ../nbs/91_check.ipynb #b8c5c166
+def _columns(logp, t): return -logp[:,t].mean()
+
+_LOSS_MISTAKES = dict(
+    softmax={'This is the softmax down the columns: sum along the last dimension, `dim=-1`.': lambda x: x.softmax(0),
+             'Here all numbers together sum to 1; each row should.': lambda x: x.flatten().softmax(0).view(x.shape),
+             'This is the logarithm of the softmax.': lambda x: x.log_softmax(-1),
+             'This is the sigmoid of each score: nothing is shared.': lambda x: x.sigmoid(),
+             'These are shares of the scores: `exp` is missing.': lambda x: x/x.sum(-1, keepdim=True),
+             'This is `exp` of the scores, not yet divided by their sum.': lambda x: x.exp()},
+    logsumexp={'The largest was subtracted and never added back.': lambda x: x.logsumexp(-1) - x.amax(-1),
+               'This is the sum of the exps: the logarithm is missing.': lambda x: x.exp().sum(-1),
+               'This is the largest number; the others add something.': lambda x: x.amax(-1),
+               'Is there a dimension left? `keepdim` keeps one for the shift; the result has none.': lambda x: x.logsumexp(-1, keepdim=True)},
+    log_softmax={'This is the softmax: the logarithm is missing.': lambda x: x.softmax(-1),
+                 'This is the log softmax down the columns: sum along the last dimension, `dim=-1`.': lambda x: x.log_softmax(0),
+                 'Is the sign turned? Log probabilities are negative.': lambda x: -x.log_softmax(-1)})
+
+_LOSS_MISTAKES['nll_loss'] = {
+    'Is the minus missing?': lambda x,t: -F.nll_loss(x, t),
+    'This is the sum over the items, not their mean.': lambda x,t: F.nll_loss(x, t, reduction='sum'),
+    'What comes in are log probabilities already: no logarithm here.': lambda x,t: F.nll_loss(x.abs().log(), t),
+    '`input[:,target]` picks these columns from every row: pick pairs of row and column.': _columns}
+
+_LOSS_MISTAKES['cross_entropy'] = {
+    'Is the minus missing?': lambda x,t: -F.cross_entropy(x, t),
+    'This is the sum over the items, not their mean.': lambda x,t: F.cross_entropy(x, t, reduction='sum'),
+    'This is a softmax of a softmax: the log softmax takes the raw scores.': lambda x,t: F.cross_entropy(x.softmax(1), t),
+    'The scores themselves are picked: take the log softmax first.': lambda x,t: F.nll_loss(x, t),
+    'The logarithm is missing: this is minus the probability.': lambda x,t: F.nll_loss(x.softmax(1), t),
+    'This is 1 minus the probability, the loss of lesson 01: take minus its logarithm.': lambda x,t: 1+F.nll_loss(x.softmax(1), t),
+    'The softmax runs down the columns; each row of scores has its own.': lambda x,t: F.nll_loss(x.log_softmax(0), t),
+    'This is a logarithm to base 2: `log` is the natural one.': lambda x,t: F.cross_entropy(x, t)/math.log(2),
+    'This is a logarithm to base 10: `log` is the natural one.': lambda x,t: F.cross_entropy(x, t)/math.log(10),
+    '`logp[:,target]` picks these columns from every row: pick pairs of row and column.': lambda x,t: _columns(x.log_softmax(1), t)}
+
+# %% ../nbs/91_check.ipynb #b11dbafd
+_bce = F.binary_cross_entropy_with_logits
+
+_LOSS_MISTAKES |= dict(
+    bce_with_logits={
+        'Is the minus missing?': lambda x,t: -_bce(x, t),
+        'This is the sum over the scores, not their mean.': lambda x,t: _bce(x, t, reduction='sum'),
+        'This is a sigmoid of a sigmoid: the loss takes raw scores.': lambda x,t: _bce(x.sigmoid(), t),
+        'Only a yes counts here: the part for a no, (1-t), is missing.': lambda x,t: -(t*F.logsigmoid(x)).mean(),
+        'Only a no counts here: the part for a yes, t, is missing.': lambda x,t: -((1-t)*F.logsigmoid(-x)).mean(),
+        'Are yes and no swapped?': lambda x,t: _bce(x, 1-t),
+        'These are yes-or-no questions, each with its own sigmoid: no softmax.': lambda x,t: -(t*x.log_softmax(-1)).mean()},
+    mse={'This is the sum, not the mean.': lambda x,t: F.mse_loss(x, t, reduction='sum'),
+         'This is the mean absolute difference: square it.': lambda x,t: (x-t).abs().mean(),
+         'The differences are not squared, so they cancel.': lambda x,t: (x-t).mean(),
+         'The differences are not squared, so they cancel, and the sign is turned.': lambda x,t: (t-x).mean(),
+         'This is the root of the mean squared error.': lambda x,t: F.mse_loss(x, t).sqrt(),
+         'This is half of it.': lambda x,t: F.mse_loss(x, t)/2},
+    accuracy={'This is the number of right ones, not their share.': lambda x,t: (x.argmax(1) == t).float().sum(),
+              'The largest of each column was looked for: `argmax(dim=1)` looks along a row.': lambda x,t: (x.argmax(0)[:len(t)] == t[:x.shape[1]]).float().mean(),
+              'This is the share of wrong ones.': lambda x,t: (x.argmax(1) != t).float().mean()})
+
+def _loss_hint(name, args):
+    "A function that names the usual mistake behind what came"
+    def hint(got, want):
+        if not isinstance(got, torch.Tensor): return ''
+        for text,f in _LOSS_MISTAKES.get(name, {}).items():
+            with contextlib.suppress(RuntimeError, IndexError):
+                if not difference(got, f(*args), dtype=False): return text
+        return ''
+    return hint
+
+# %% ../nbs/91_check.ipynb #97a316a5
+def _gradient(out, x):
+    "The gradient of `out`, each of its numbers times another one, for `x`"
+    if not out.requires_grad: return None
+    factors = torch.linspace(1, 2, out.numel(), dtype=torch.float64).to(out.dtype)
+    return torch.autograd.grad((out*factors.view(out.shape)).sum(), x, allow_unused=True)[0]
+
+def _try_loss(f, name, args, kwargs, tolerance, slope_hint):
+    "Compare a loss with its reference: values, gradients, and that the input is left alone"
+    ref,copies = _LOSS_REFERENCES[name],[a.clone() for a in args]
+    has_slope = name != 'accuracy'
+    x,want_x = args[0].clone().requires_grad_(has_slope),args[0].clone().requires_grad_(has_slope)
+    want = ref(want_x, *args[1:], **kwargs)
+    got = f(x, *copies[1:], **kwargs)
+    given = tuple(args) if not kwargs else f"{'; '.join(brief(a, 40) for a in args)}; " + ', '.join(f'{k}={brief(v)}' for k,v in kwargs.items())
+    same(got, want, given, hint=_loss_hint(name, args) if kwargs in ({}, dict(dim=-1)) else '', **tolerance)
+    if any(not torch.equal(a, b) and not a.isnan().any() for a,b in zip((x.detach(), *copies[1:]), args)):
+        raise Mismatch('it changed its input', given, hint='An operation whose name ends in `_` works in place: use the one without.')
+    if not has_slope: return
+    slope = _gradient(got, x)
+    if want.numel() and slope is None:
+        raise Mismatch('the result has no gradient', given, hint='Do not take numbers out of the tensors: no `.item()`, no `.detach()` of the result.')
+    if want.numel(): same(slope, _gradient(want, want_x), given, hint=f'The values are right, the gradient is not. {slope_hint}', **tolerance)
+
+# %% ../nbs/91_check.ipynb #6b3d8827
+_Trial = collections.namedtuple('_Trial', 'name title simple run hint')
+
+def _trial(name, title, *args, hint='', simple=False, tolerance=None, **kwargs):
+    "A comparison with the reference"
+    return _Trial(name, title, simple, lambda f: _try_loss(f, name, args, kwargs, tolerance or {}, hint), hint)
+
+def _refusal(name, title, *args, hint='', simple=False, **kwargs):
+    "A call that must raise"
+    def run(f):
+        try: got = f(*args, **kwargs)
+        except Exception: return
+        raise Mismatch('it was accepted', args, got)
+    return _Trial(name, title, simple, run, hint)
+
+_HALF = (('float16', torch.float16, dict(rtol=1e-2, atol=1e-2)), ('bfloat16', torch.bfloat16, dict(rtol=4e-2, atol=4e-2)),
+         ('float64', torch.float64, dict(rtol=1e-10, atol=1e-10)))
+
+# %% ../nbs/91_check.ipynb #303f7e04
+def _score_trials(name):
+    "Cases for softmax, logsumexp and log_softmax"
+    def randn(*shape): return torch.randn(shape, generator=rng(sum(shape)))
+    def rows(title, x, hint='', simple=True, **kwargs): return _trial(name, title, x, dim=-1, hint=hint, simple=simple, **kwargs)
+    shift = 'Subtract the largest score of each row first: the result is the same, and `exp` has nothing above 0.'
+    yield rows('three scores', torch.tensor([[1., 2., 3.]]))
+    yield rows('rows, each for itself', randn(3, 4), 'Each row has its own sum: sum along the last dimension with keepdim=True.')
+    yield rows('large scores', torch.tensor([[1000., 0.], [99., 100.]]), shift)
+    yield rows('very negative scores', torch.tensor([[-300., -301.], [-200., 0.]]), shift)
+    yield rows('large scores that lie close together', torch.tensor([[1e4, 1e4+1, 1e4+3]]), 'Subtract the largest first, and (in a softmax) never add it back.')
+    yield rows('a score of minus infinity', torch.tensor([[0., 1., -math.inf]]), 'exp(-inf) is 0, so this takes no special care once the largest is subtracted.')
+    yield _trial(name, 'down the columns', randn(3, 4), dim=0)
+    yield _trial(name, 'the middle dimension', randn(2, 3, 4), dim=1)
+    yield _trial(name, 'a single row without a batch', randn(5), dim=0)
+    yield rows('no rows at all', randn(0, 4), 'The largest of no rows is no error when taken along the other dimension.', simple=False)
+    for text,dtype,tolerance in _HALF: yield rows(text, randn(4, 6).to(dtype), simple=False, tolerance=tolerance)
+    yield rows('float16 beyond the range of its exp', torch.tensor([[30., 29.]]).half(), simple=False, tolerance=_HALF[0][2])
+
+# %% ../nbs/91_check.ipynb #66448aa0
+def _label_inputs(name, *shape, dtype=torch.float32):
+    "Scores (or log probabilities) with 5 classes, and labels, for a batch of `shape`"
+    g = rng(len(shape)*10 + sum(shape))
+    x = torch.randn(*shape[:1], 5, *shape[1:], generator=g)*2
+    if name == 'nll_loss': x = x.log_softmax(1 if shape else 0)
+    return x.to(dtype),torch.randint(5, shape, generator=g)
+
+def _label_trials(name):
+    "Cases for nll_loss and cross_entropy"
+    def data(*shape, **kwargs): return _label_inputs(name, *shape, **kwargs)
+    x,t = data(4)
+    index = 'A label of -1 would quietly mean the last class: `gather` refuses it, an index in brackets does not.'
+    yield _trial(name, 'one item', *data(1), simple=True)
+    yield _trial(name, 'four items: their mean', x, t, simple=True, hint='Pick from each row the number at its label, and average them.')
+    yield _refusal(name, 'a label of -1 is refused', x, torch.tensor([0, -1, 2, 3]), simple=True, hint=index)
+    yield _refusal(name, 'a label above the last class is refused', x, torch.tensor([0, 1, 2, 5]), simple=True)
+    yield _trial(name, 'a single item without a batch', *data(), hint='Scores (classes,), label (): the classes are dimension 0 there.')
+    for shape in ((4, 3), (2, 3, 2)):
+        yield _trial(name, f'scores ({shape[0]}, 5, …), labels {shape}', *data(*shape), hint='The classes are dimension 1, wherever the rest is.')
+    yield from _option_trials(name, data)
+    for text,dtype,tolerance in _HALF: yield _trial(name, text, *data(6, dtype=dtype), tolerance=tolerance)
+    for reduction in ('mean', 'sum', 'none'):
+        yield _trial(name, f'an empty batch, {reduction}', *data(0), reduction=reduction, hint='The mean of nothing is nan, its sum 0.')
+    yield _refusal(name, 'a column of labels is refused', x, t.unsqueeze(1), hint='Compare the shapes first: an index that broadcasts picks a table.')
+    yield _refusal(name, 'labels as floats are refused', x, t.float())
+    yield _refusal(name, 'too few labels are refused', x, t[:3])
+    yield _refusal(name, 'an unknown reduction is refused', x, t, reduction='avg')
+    yield _refusal(name, 'a weight for too few classes is refused', x, t, weight=torch.ones(4))
+
+# %% ../nbs/91_check.ipynb #eef3fa30
+def _option_trials(name, data):
+    "Cases for reduction, weight, ignore_index and their combinations"
+    weight = torch.tensor([1., 0.5, 3., 2., 0.1])
+    for reduction in ('sum', 'none'): yield _trial(name, f'reduction={reduction!r}', *data(4), reduction=reduction)
+    yield _trial(name, 'weight', *data(6), weight=weight, hint='The mean is divided by the sum of the weights of the labels, not by their number.')
+    skip = 'Ignored items are 0 in the sum and are not counted in the mean.'
+    for shape in ((6,), (4, 3)):
+        x,t = data(*shape)
+        t = t.clone()
+        t.view(-1)[1::2] = -100
+        yield _trial(name, f'labels of -100 do not count, labels {shape}', x, t, ignore_index=-100, hint=skip)
+        for reduction in ('mean', 'sum', 'none'):
+            yield _trial(name, f'ignore_index=2, weight, {reduction}, labels {shape}', *data(*shape), ignore_index=2, weight=weight, reduction=reduction, hint=skip)
+    yield _trial(name, 'all labels ignored', data(3)[0], torch.full((3,), -100), ignore_index=-100, hint='The mean of nothing is nan.')
+
+def _soft_trials(name, data):
+    "Cases for label smoothing and for probabilities as targets"
+    weight = torch.tensor([1., 0.5, 3., 2., 0.1])
+    for shape in ((), (6,), (4, 3)):
+        x,t = data(*shape)
+        p = (x*0.5+1).flip(0).softmax(1 if shape else 0)
+        for kwargs in ({}, dict(weight=weight), dict(reduction='sum')):
+            what = ''.join(f', {k}' for k in kwargs)
+            yield _trial(name, f'label_smoothing{what}, labels {shape}', x, t, label_smoothing=0.2, **kwargs,
+                         hint='1-ε of the loss of the label, and ε/classes of that of each class, weighted by the class.')
+            yield _trial(name, f'probabilities{what}, shape {tuple(p.shape)}', x, p, **kwargs, hint='Minus the sum of probability times log softmax, for each item.')
+            yield _trial(name, f'probabilities and label_smoothing{what}, shape {tuple(p.shape)}', x, p, label_smoothing=0.2, **kwargs)
+    x,t = data(6)
+    yield _trial(name, 'label_smoothing and ignored labels', x, t, label_smoothing=0.2, ignore_index=int(t[0]), weight=weight)
+    yield _refusal(name, 'integers in place of probabilities are refused', x, F.one_hot(t, 5))
+    yield _refusal(name, 'label_smoothing above 1 is refused', x, t, label_smoothing=1.5)
+
+# %% ../nbs/91_check.ipynb #4c3d119e
+def _cross_entropy_trials(name):
+    "Cases for cross_entropy: those of nll_loss, extreme scores, and soft targets"
+    shift = 'Subtract the largest score of each row first; and never take the logarithm of a probability that may be 0.'
+    first,*rest = _label_trials(name)
+    yield first
+    yield _trial(name, 'scores of zero: log of the number of classes', torch.zeros(2, 5), torch.tensor([0, 4]), simple=True)
+    yield _trial(name, 'large scores', torch.tensor([[1000., 0.], [500., 600.]]), torch.tensor([0, 0]), simple=True, hint=shift)
+    yield _trial(name, 'sure and wrong', torch.tensor([[0., 200.], [-300., 0.]]), torch.tensor([0, 0]), simple=True, hint=shift)
+    yield from rest
+    yield from _soft_trials(name, lambda *shape: _label_inputs(name, *shape))
+
+def _pair_inputs(name, *shape):
+    "Predictions, and targets of the same shape"
+    g = rng(sum(shape))
+    x,t = (torch.randn(shape, generator=g)*2 for _ in range(2))
+    return x,(t > 0).float() if name == 'bce_with_logits' else t
+
+def _pair_trials(name):
+    "Cases for bce_with_logits and mse"
+    yield _trial(name, 'three numbers', *_pair_inputs(name, 3), simple=True)
+    yield _trial(name, 'a table: the mean of all', *_pair_inputs(name, 4, 3), simple=True)
+    if name == 'bce_with_logits': yield from _bce_trials(name)
+    for reduction in ('sum', 'none'): yield _trial(name, f'reduction={reduction!r}', *_pair_inputs(name, 4, 3), reduction=reduction)
+    yield _trial(name, 'a single number', *_pair_inputs(name))
+    for reduction in ('mean', 'sum', 'none'):
+        yield _trial(name, f'an empty batch, {reduction}', *_pair_inputs(name, 0, 3), reduction=reduction, hint='The mean of nothing is nan, its sum 0.')
+    for text,dtype,tolerance in _HALF: yield _trial(name, text, *(a.to(dtype) for a in _pair_inputs(name, 4, 3)), tolerance=tolerance)
+    yield _refusal(name, 'an unknown reduction is refused', *_pair_inputs(name, 3), reduction='avg')
+
+# %% ../nbs/91_check.ipynb #f6b6b43c
+def _bce_trials(name):
+    "What only binary cross entropy has to survive"
+    grow = 'Write it as (1-t)*x + log(1+exp(-x)), and see to it that `exp` only gets negative numbers.'
+    big,t = torch.tensor([-1000., -200., 200., 1000.]),torch.tensor([1., 0., 1., 0.])
+    yield _trial(name, 'large scores', big, t, simple=True, hint=grow)
+    yield _trial(name, 'large scores that are right', big, 1-t, simple=True, hint=grow)
+    yield _trial(name, 'scores of exactly 0', torch.zeros(2), torch.tensor([0., 1.]), simple=True,
+                 hint='The slope at 0 is sigmoid(0)-t. An abs and a clamp have a corner there: choose the side by one `where`, for both parts.')
+    x,t = _pair_inputs(name, 4, 3)
+    yield _trial(name, 'targets between 0 and 1', x, torch.rand(4, 3, generator=rng()), simple=True)
+    pos = torch.tensor([1., 5., 0.2])
+    for reduction in ('mean', 'sum', 'none'):
+        yield _trial(name, f'pos_weight, {reduction}', x, t, pos_weight=pos, reduction=reduction, hint='Only the part of a yes is multiplied; the mean is divided by the number of scores.')
+        yield _trial(name, f'weight, {reduction}', x, t, weight=torch.rand(4, 1, generator=rng()), reduction=reduction)
+    yield _refusal(name, 'another shape is refused', x, t[0], hint='Compare the shapes before anything broadcasts.')
+
+def _accuracy_trials(name):
+    "Cases for accuracy"
+    for n in (1, 4, 7): yield _trial(name, f'{n} rows', *_label_inputs(name, n), simple=True)
+    yield _trial(name, 'all right', torch.eye(5), torch.arange(5), simple=True)
+    yield _trial(name, 'scores (4, 5, 3), labels (4, 3)', *_label_inputs(name, 4, 3), hint='The classes are dimension 1.')
+    yield _trial(name, 'no rows', *_label_inputs(name, 0))
+
+# %% ../nbs/91_check.ipynb #9e5ed57a
+_LOSS_TRIALS = dict(softmax=_score_trials, logsumexp=_score_trials, log_softmax=_score_trials, nll_loss=_label_trials, cross_entropy=_cross_entropy_trials,
+                    bce_with_logits=_pair_trials, mse=_pair_trials, accuracy=_accuracy_trials)
+
+def _loss_functions(impl, name):
+    "The functions to check, by our names for them"
+    theirs = {v:k for k,v in _LOSS_NAMES.items()}
+    wanted = [name] if isinstance(name, str) else list(name or _LOSS_NAMES)
+    wanted = [theirs.get(n, n) for n in wanted]
+    if unknown := [n for n in wanted if n not in _LOSS_NAMES]: raise ValueError(f"name must be among {', '.join(_LOSS_NAMES)}; got {unknown[0]!r}")
+    if callable(impl):
+        own = theirs.get(getattr(impl, '__name__', ''), getattr(impl, '__name__', ''))
+        if not name and own not in _LOSS_NAMES: raise ValueError(f"which loss is it? name must be one of {', '.join(_LOSS_NAMES)}")
+        if name and len(wanted) > 1: raise ValueError(f'one function, but {len(wanted)} names; pass a dictionary of functions')
+        return {wanted[0] if name else own: impl}
+    held = impl if isinstance(impl, Mapping) else {n: getattr(impl, n) for n in dir(impl) if n in _LOSS_NAMES or n in theirs}
+    found = {n: held.get(n, held.get(_LOSS_NAMES[n])) for n in wanted if n in held or _LOSS_NAMES[n] in held}
+    if not found or name and len(found) < len(wanted): raise ValueError(f"impl must be a function or hold {', '.join(wanted)}; it holds {', '.join(found) or 'none of them'}")
+    return found
+
+# %% ../nbs/91_check.ipynb #166e1559
+def check_losses(
+    impl,              # Your function; or a module, dictionary or object that holds several
+    name=None,         # Which loss it is, as 'cross_entropy'; or which ones of `impl`; by default by their names
+    simple:bool=False, # Only rows of scores and no options?
+    limit:float=10.    # Seconds that one case may take
+)->Report:             # ✓ or ✗ for each case
+    "Check losses against PyTorch's: values, gradients, options, extreme and bad input"
+    functions = _loss_functions(impl, name)
+    def case(trial):
+        title = trial.title if len(functions) == 1 else f'{trial.name}: {trial.title}'
+        return Case(title, lambda fs: trial.run(fs[trial.name]), trial.hint)
+    cases = [case(t) for n in functions for t in _LOSS_TRIALS[n](n) if t.simple or not simple]
+    return run_cases(functions, cases, ', '.join(functions), limit)
+
+# %% ../nbs/91_check.ipynb #6a370314
+def _topk_case(title, n, classes, k, hint=''):
+    def run(f):
+        g = rng(n)
+        x,t = torch.randn(n, classes, generator=g),torch.randint(classes, (n,), generator=g)
+        place = (x > x.gather(1, t.unsqueeze(1))).sum(1)  # how many classes come before the label
+        got = f(x.clone(), t.clone()) if k is None else f(x.clone(), t.clone(), k)
+        want = (place < (k or 3)).float().mean()
+        same(got, want, (x, t) if k is None else f'{brief(x, 40)}; {brief(t, 40)}; k={k}', hint=_topk_hint(x, t, k or 3, place))
+    return Case(title, run, hint)
+
+def _topk_hint(x, t, k, place):
+    "Name the usual mistake"
+    n = len(t)
+    mistakes = {'This is the number of rows, not their share.': (place < k).float().sum(),
+                'Divided by k as well: is it the mean over all comparisons? A row is right if any of its k is.': (place < k).float().mean()/k,
+                'This counts only the k-th place: any of the first k will do.': (place == k-1).float().mean(),
+                'Are these the smallest ones?': (place >= x.shape[1]-k).float().mean(),
+                'This is the plain accuracy, with k=1.': (place == 0).float().mean()}
+    return lambda got,want: next((text for text,m in mistakes.items() if n and not difference(got, m)), '')
+
+def check_topk(
+    f,              # Your function: takes `out` of shape (n,classes), `yb` of shape (n,) and `k`
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a top-k accuracy"
+    cases = [_topk_case('k=1 is accuracy', 20, 10, 1), _topk_case('k=2', 30, 10, 2, 'A row is right if any of its two largest is at the label.'),
+             _topk_case('without k it is 3', 40, 10, None), _topk_case('k=5 of 8 classes', 33, 8, 5),
+             _topk_case('k of all classes: always right', 6, 4, 4), _topk_case('one row', 1, 10, 3)]
+    return run_cases(f, cases, 'top-k accuracy', limit)
 
 # %% ../nbs/91_check.ipynb #9540a94a
 from types import SimpleNamespace
@@ -1112,6 +1596,124 @@ def check_module_dict(
     "Check a dictionary of modules"
     return run_cases(cls, [Case('a dictionary', _dict_basics), Case('its modules are registered', _dict_registers, 'Register each with `add_module`.'),
                            Case('changing it', _dict_changes)], 'ModuleDict', limit)
+
+# %% ../nbs/91_check.ipynb #5696c109
+@contextlib.contextmanager
+def _no_figures_left():
+    "Close the figures that are made inside"
+    import matplotlib.pyplot as plt
+    before = set(plt.get_fignums())
+    try: yield
+    finally:
+        for num in set(plt.get_fignums()) - before: plt.close(num)
+
+def _grid_axes(got):
+    "The axes of what a grid function returned, or a `Mismatch` that says what is wrong with it"
+    import matplotlib.figure as mf
+    form = 'Return the figure and the array, as `plt.subplots` does.'
+    require(got is not None, 'it is None: is there a `return`?', hint=form)
+    require(isinstance(got, tuple) and len(got) == 2, f'a {type(got).__name__} came, not a pair of figure and axes', got=got, hint=form)
+    fig,axs = got
+    require(isinstance(fig, mf.Figure), f'the first of the pair is a {type(fig).__name__}, not a Figure', hint=form)
+    require(isinstance(axs, np.ndarray), f'the second of the pair is a {type(axs).__name__}, not an array of axes',
+            hint='`plt.subplots` gives bare axes for one cell: np.atleast_1d makes an array of both.')
+    return fig,list(axs.flat)
+
+# %% ../nbs/91_check.ipynb #9cd4eed9
+def _grid_case(n, name, hint=''):
+    def run(f):
+        with _no_figures_left():
+            fig,axs = _grid_axes(f(n))
+            require(len(axs) >= n, f'{len(axs)} axes have no place for {n} pictures', n, hint='Round the columns up: -(-n//rows), or math.ceil.')
+            on = [ax.axison and ax.get_visible() and ax.figure is fig for ax in axs]
+            require(all(on[:n]), 'one of the first n axes is off', n, on, hint='Switch off only what comes after the first n.')
+            require(not any(on[n:]), f'{sum(on[n:])} spare axes show', n, on, hint='ax.set_axis_off() for each of axs.flat[n:].')
+            places = {tuple(np.round(ax.get_position().bounds, 4)) for ax in axs}
+            require(len(places) == len(axs), 'two axes lie on one another', n)
+            width,height = (len({p[i] for p in places}) for i in (0, 1))
+            require(width*height < 2*n + 2, f'a grid of {height}×{width} is mostly empty', n, hint='As near to a square as can be: int(sqrt(n)) rows.')
+    return Case(name, run, hint)
+
+# %% ../nbs/91_check.ipynb #977bcfca
+def check_get_grid(
+    f,              # Your grid: takes the number of pictures, returns a figure and an array of axes
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a function that lays out any number of axes"
+    cases = [_grid_case(4, 'four, a square'), _grid_case(6, 'six, a rectangle'), _grid_case(1, 'a single one'), _grid_case(2, 'two'),
+             _grid_case(5, 'five, which does not fill its grid'), _grid_case(7, 'seven, a prime'), _grid_case(13, 'thirteen'),
+             _grid_case(10, 'ten')]
+    return run_cases(f, cases, 'grid', limit)
+
+# %% ../nbs/91_check.ipynb #7b829136
+def _channels_hint(im):
+    "A function that names the usual mistake behind a wrong picture"
+    def hint(got, want):
+        mistakes = {'This is a reshape: it keeps the order in memory and mixes up the pixels; permute(1, 2, 0) moves the axis.':
+                        lambda: im.reshape(want.shape),
+                    'Rows and columns are swapped: is it `.T`, or permute(2, 1, 0)? It must be (1, 2, 0).': lambda: im.transpose(-1, -2).permute(1, 2, 0)}
+        for text,f in mistakes.items():
+            with contextlib.suppress(RuntimeError, TypeError):
+                wrong = f().numpy()
+                if isinstance(got, np.ndarray) and (got.shape == wrong.shape and np.allclose(got, wrong)): return text
+        return ''
+    return hint
+
+def _channels_case(shape, name, hint='', grad=False, dtype=torch.float32):
+    def run(f):
+        im = (torch.rand(shape, generator=rng(7))*255).to(dtype)
+        want = (im if im.dim() == 2 else im.permute(1, 2, 0)).numpy()
+        want = want[...,0] if want.shape[-1:] == (1,) else want
+        got = f(im.clone().requires_grad_() if grad else im.clone())
+        if got is not None: require(isinstance(got, np.ndarray), f'a {type(got).__name__} came, not an array', im, got, hint='x.numpy() makes an array.')
+        same(got, want, im, _channels_hint(im))
+    return Case(name, run, hint)
+
+# %% ../nbs/91_check.ipynb #7cdf26ad
+def check_channels_last(
+    f,              # Your function: takes a tensor (h,w), (1,h,w) or (3,h,w)
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a function that makes of a tensor an array for `imshow`"
+    cases = [_channels_case((4,5), 'a table without channels', 'Two axes: there is nothing to move.'),
+             _channels_case((1,4,5), 'one channel', 'The channel axis goes: x[0].'),
+             _channels_case((3,4,5), 'three channels', 'permute(1, 2, 0).'),
+             _channels_case((3,5,5), 'three channels of a square', 'permute(1, 2, 0).'),
+             _channels_case((3,4,5), 'with a gradient', 'detach() first.', grad=True),
+             _channels_case((3,4,5), 'uint8 stays uint8', dtype=torch.uint8)]
+    return run_cases(f, cases, 'channels last', limit)
+
+# %% ../nbs/91_check.ipynb #df8b870c
+def _delegates_case(name, names, hint, but=()):
+    import inspect
+    def run(f):
+        def inner(x, size=3, colour='red', *, width=1.5): return x,size,colour,width
+        def outer(x, title=None, colour='blue', **kwargs):
+            "Some words"
+            return title,inner(x, colour=colour, **kwargs)
+        made = f(inner, but) if but else f(inner)
+        require(callable(made), 'what it returns is no decorator', inner, made, hint='Two functions inside each other: the outer returns the inner.')
+        decorated = made(outer)
+        require(callable(decorated), 'what the decorator returns can not be called', outer, decorated, hint='Return the function from the decorator.')
+        params = inspect.signature(decorated).parameters
+        same(list(params), names, given='outer(x, title, colour, **kwargs) on inner(x, size, colour, *, width)' + (f', but={but}' if but else ''))
+        if 'size' in params: same(params['size'].default, 3, hint='Take the parameter as it is, with its default.')
+        same(params['colour'].default, 'blue', hint='Where both have a parameter, the outer function is right.')
+        same(decorated(1, width=9), (None, (1, 3, 'blue', 9)), hint='Only the signature changes, not what the function does.')
+        same(decorated.__doc__, 'Some words', hint='Return the function itself, with a new `__signature__`.')
+    return Case(name, run, hint)
+
+# %% ../nbs/91_check.ipynb #211bd9b4
+def check_delegates(
+    f,              # Your `delegates`: takes a function and the names to leave out, returns a decorator
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a decorator that shows the parameters of another function in place of `**kwargs`"
+    cases = [_delegates_case('shows the defaults of the other function', ['x', 'title', 'colour', 'size', 'width'],
+                             'Own parameters first, without **kwargs; then those with a default that are not there yet.'),
+             _delegates_case('leaves out one name', ['x', 'title', 'colour', 'width'], 'Skip the names in `but`.', ('size',)),
+             _delegates_case('leaves out several', ['x', 'title', 'colour'], 'Skip every name in `but`.', ('size', 'width'))]
+    return run_cases(f, cases, 'delegates', limit)
 
 # %% ../nbs/91_check.ipynb #25e51a67
 def _segment_distances(px, py, ax, ay, bx, by):
