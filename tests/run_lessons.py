@@ -39,7 +39,7 @@ def run(path):
     for cell in nb.cells:
         if cell.cell_type == 'code': cell.outputs,cell.execution_count = [],None
     setup = f"import sys; sys.path.insert(0, {str(ROOT)!r})"  # as nbdev_test does
-    client = LessonClient(nb, timeout=600, record_timing=False, resources={'metadata': {'path': str(path.parent)}},
+    client = LessonClient(nb, timeout=600, record_timing=False, store_widget_state=False, resources={'metadata': {'path': str(path.parent)}},
                           extra_arguments=[f'--IPKernelApp.exec_lines={setup}'])
     client.execute()
     write_nb(cleaned(nb), path)
