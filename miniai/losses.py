@@ -80,9 +80,9 @@ def _check_weight(weight, n):
 
 # %% ../nbs/04_losses.ipynb #9aac546a
 def _at_labels(scores, target, dim, ignore_index):
-    "Each item's score at its label; the labels; and where they are to be ignored (None: nowhere)"
+    "Each item's score at its label, with a dimension of 1 for the classes; the labels; and where to ignore them (None: nowhere)"
     n,labels,on_cpu = scores.shape[dim],target.long(),scores.device.type == 'cpu'
-    def pick(labels): return scores.gather(dim, labels.unsqueeze(dim)).squeeze(dim)
+    def pick(labels): return scores.gather(dim, labels.unsqueeze(dim))
     if on_cpu and not 0 <= ignore_index < n and not torch.compiler.is_compiling():
         try: return pick(labels),labels,None
         except (IndexError, RuntimeError): pass  # gather refused a label: perhaps one to ignore
@@ -118,7 +118,8 @@ def nll_loss(
     dim = _check_labels(input, target, weight)
     picked,labels,drop = _at_labels(_floats(input), target, dim, ignore_index)
     share = None if weight is None else weight.to(picked.dtype)[labels]
-    loss = -picked if share is None else -picked*share
+    loss = -picked.squeeze(dim)
+    if share is not None: loss = loss*share
     return _back(_reduce(loss, reduction, share, drop), input.dtype)
 
 # %% ../nbs/04_losses.ipynb #deacadac
@@ -157,7 +158,7 @@ def cross_entropy(
         logp = (x-total)*(_floats(target)*(1-label_smoothing) + each)
         return _back(_reduce(_sum_classes(logp, weight, dim), reduction), torch.promote_types(input.dtype, target.dtype))
     picked,labels,drop = _at_labels(x, target, dim, ignore_index)
-    loss,share = total.squeeze(dim)-picked,None
+    loss,share = (total-picked).squeeze(dim),None
     if weight is not None:
         share = weight.to(x.dtype)[labels]
         loss = loss*share

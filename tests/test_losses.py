@@ -112,6 +112,62 @@ def test_kit_accepts(f): check_losses(f).raise_if_failed()
 def test_kit_tries_each_of_ours(): assert check_losses(losses).title.split(', ') == losses.__all__
 
 
+def picked(x, t, ignore_index=-100):
+    keep = t != ignore_index
+    return -x.log_softmax(min(1, x.dim()-1)).gather(min(1, x.dim()-1), t.where(keep, 0).unsqueeze(min(1, x.dim()-1))).squeeze(min(1, x.dim()-1))*keep,keep
+
+
+def divides_by_all(x, t, weight=None, ignore_index=-100, **kwargs):
+    "Ignored items count in the mean"
+    return F.cross_entropy(x, t, weight, ignore_index=ignore_index, **kwargs) if kwargs or t.shape == x.shape or weight is not None else picked(x, t, ignore_index)[0].mean()
+
+
+def weighs_by_number(x, t, weight=None, reduction='mean', **kwargs):
+    "The weighted mean divides by the number of items"
+    if weight is None or reduction != 'mean' or t.shape == x.shape or kwargs.get('label_smoothing'): return F.cross_entropy(x, t, weight, reduction=reduction, **kwargs)
+    return F.cross_entropy(x, t, weight, reduction='none', **kwargs).mean()
+
+
+def smooths_the_others_alone(x, t, label_smoothing=0., **kwargs):
+    "Spreads over the other classes, not over all"
+    n = x.shape[min(1, x.dim()-1)]
+    return F.cross_entropy(x, t, label_smoothing=label_smoothing*n/(n-1) if label_smoothing <= 1-1/n else label_smoothing, **kwargs)
+
+
+def keeps_32_bits(x, t, **kwargs): return F.cross_entropy(x.float() if x.element_size() == 2 else x, t, **kwargs)
+
+
+def classes_last(x, t, **kwargs):
+    return F.cross_entropy(x.movedim(-1, 1) if x.dim() > 2 else x, t, **kwargs)
+
+
+def zero_for_nothing(x, t, **kwargs): return F.cross_entropy(x, t, **kwargs).nan_to_num(0)
+
+
+def rounds_labels(x, t, **kwargs): return F.cross_entropy(x, t.long() if t.shape != x.shape else t, **kwargs)
+
+
+def squeezes(x, t, **kwargs): return F.cross_entropy(x, t.squeeze(-1) if t.dim() == x.dim() and t.shape != x.shape else t, **kwargs)
+
+
+def any_reduction(x, t, reduction='mean', **kwargs): return F.cross_entropy(x, t, reduction=reduction if reduction in ('sum', 'none') else 'mean', **kwargs)
+
+
+def from_the_end(x, t, **kwargs): return F.cross_entropy(x, t.where((t < -9) | (t >= 0), t+5) if t.shape != x.shape else t, **kwargs)
+
+
+def clamps(x, t, **kwargs): return F.cross_entropy(x.clamp(-50, 50), t, **kwargs)
+
+
+@pytest.mark.parametrize('mutant,case', [
+    (divides_by_all, 'labels of -100 do not count'), (weighs_by_number, 'weight'), (smooths_the_others_alone, 'label_smoothing'), (keeps_32_bits, 'float16'),
+    (classes_last, 'scores (4, 5, …)'), (zero_for_nothing, 'an empty batch, mean'), (rounds_labels, 'labels as floats are refused'),
+    (squeezes, 'a column of labels is refused'), (any_reduction, 'an unknown reduction'), (from_the_end, 'a label of -1'), (clamps, 'large scores')])
+def test_kit_refuses(mutant, case):
+    failed = check_losses(mutant, 'cross_entropy').failed
+    assert any(r.name.startswith(case) for r in failed) and len(failed) < 40, failed
+
+
 def test_infinite_scores_as_torch():
     inf = float('inf')
     x = torch.tensor([[inf, 1.], [-inf, -inf], [0., -inf], [inf, -inf]])
