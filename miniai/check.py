@@ -7,8 +7,12 @@ __all__ = ['difference', 'Mismatch', 'same', 'require', 'Case', 'Result', 'brief
            'run_cases', 'check_distances', 'check_slope', 'check_descent', 'check_learn', 'check_matmul',
            'check_row_shares', 'check_broadcast_shape', 'check_batch_matmul', 'check_backward', 'check_tape',
            'check_losses', 'check_topk', 'check_module', 'check_count_params', 'check_replace_layers',
-           'check_module_dict', 'check_get_grid', 'check_channels_last', 'check_delegates', 'check_segment_distance',
-           'check_climb', 'check_styles']
+           'check_module_dict', 'check_dataset', 'check_sampler', 'check_batch_sampler', 'check_collate',
+           'check_dataloader', 'check_validate', 'check_accumulate', 'check_best', 'check_get_grid',
+           'check_channels_last', 'check_delegates', 'check_collate_dict', 'check_inplace', 'check_pixel_stats',
+           'check_counter', 'check_spy', 'check_retry', 'check_changed', 'check_metric', 'check_learner',
+           'check_grad_noise', 'check_annealer', 'check_trapezoid', 'check_segment_distance', 'check_climb',
+           'check_styles']
 
 # %% ../nbs/91_check.ipynb #243fbcc7
 import contextlib, ctypes, html, math, threading, traceback, types
@@ -819,6 +823,7 @@ _LOSS_MISTAKES = dict(
                  'This is the log softmax down the columns: sum along the last dimension, `dim=-1`.': lambda x: x.log_softmax(0),
                  'Is the sign turned? Log probabilities are negative.': lambda x: -x.log_softmax(-1)})
 
+# %% ../nbs/91_check.ipynb #b11dbafd
 _LOSS_MISTAKES['nll_loss'] = {
     'Is the minus missing?': lambda x,t: -F.nll_loss(x, t),
     'This is the sum over the items, not their mean.': lambda x,t: F.nll_loss(x, t, reduction='sum'),
@@ -837,7 +842,7 @@ _LOSS_MISTAKES['cross_entropy'] = {
     'This is a logarithm to base 10: `log` is the natural one.': lambda x,t: F.cross_entropy(x, t)/math.log(10),
     '`logp[:,target]` picks these columns from every row: pick pairs of row and column.': lambda x,t: _columns(x.log_softmax(1), t)}
 
-# %% ../nbs/91_check.ipynb #b11dbafd
+# %% ../nbs/91_check.ipynb #6278247e
 _bce = F.binary_cross_entropy_with_logits
 
 _LOSS_MISTAKES |= dict(
@@ -859,6 +864,7 @@ _LOSS_MISTAKES |= dict(
               'The largest of each column was looked for: `argmax(dim=1)` looks along a row.': lambda x,t: (x.argmax(0)[:len(t)] == t[:x.shape[1]]).float().mean(),
               'This is the share of wrong ones.': lambda x,t: (x.argmax(1) != t).float().mean()})
 
+# %% ../nbs/91_check.ipynb #4bac2103
 def _loss_hint(name, args):
     "A function that names the usual mistake behind what came"
     def hint(got, want):
@@ -976,6 +982,7 @@ def _option_trials(name, data):
             yield _trial(name, f'ignore_index=2, weight, {reduction}, labels {shape}', *data(*shape), ignore_index=2, weight=weight, reduction=reduction, hint=skip)
     yield _trial(name, 'all labels ignored', data(3)[0], torch.full((3,), -100), ignore_index=-100, hint='The mean of nothing is nan.')
 
+# %% ../nbs/91_check.ipynb #b58eb191
 def _soft_trials(name, data):
     "Cases for label smoothing and for probabilities as targets"
     weight = torch.tensor([1., 0.5, 3., 2., 0.1])
@@ -1036,7 +1043,8 @@ def _bce_trials(name):
     yield _trial(name, 'targets between 0 and 1', x, torch.rand(4, 3, generator=rng()), simple=True)
     pos = torch.tensor([1., 5., 0.2])
     for reduction in ('mean', 'sum', 'none'):
-        yield _trial(name, f'pos_weight, {reduction}', x, t, pos_weight=pos, reduction=reduction, hint='Only the part of a yes is multiplied; the mean is divided by the number of scores.')
+        yield _trial(name, f'pos_weight, {reduction}', x, t, pos_weight=pos, reduction=reduction,
+                     hint='Only the part of a yes is multiplied; the mean is divided by the number of scores.')
         yield _trial(name, f'weight, {reduction}', x, t, weight=torch.rand(4, 1, generator=rng()), reduction=reduction)
     yield _refusal(name, 'another shape is refused', x, t[0], hint='Compare the shapes before anything broadcasts.')
 
@@ -1064,7 +1072,8 @@ def _loss_functions(impl, name):
         return {wanted[0] if name else own: impl}
     held = impl if isinstance(impl, Mapping) else {n: getattr(impl, n) for n in dir(impl) if n in _LOSS_NAMES or n in theirs}
     found = {n: held.get(n, held.get(_LOSS_NAMES[n])) for n in wanted if n in held or _LOSS_NAMES[n] in held}
-    if not found or name and len(found) < len(wanted): raise ValueError(f"impl must be a function or hold {', '.join(wanted)}; it holds {', '.join(found) or 'none of them'}")
+    if not found or name and len(found) < len(wanted):
+        raise ValueError(f"impl must be a function or hold {', '.join(wanted)}; it holds {', '.join(found) or 'none of them'}")
     return found
 
 # %% ../nbs/91_check.ipynb #166e1559
@@ -1597,6 +1606,519 @@ def check_module_dict(
     return run_cases(cls, [Case('a dictionary', _dict_basics), Case('its modules are registered', _dict_registers, 'Register each with `add_module`.'),
                            Case('changing it', _dict_changes)], 'ModuleDict', limit)
 
+# %% ../nbs/91_check.ipynb #c36064f2
+import inspect, random, time
+from collections import namedtuple
+import torch.utils.data as _torch_data
+
+def _outcome(f, *args):
+    "What `f` returned, or the class of the exception it raised"
+    try: return f(*args)
+    except Exception as e:
+        traceback.clear_frames(e.__traceback__)  # they hold PyTorch's iterator, which must not wait for the garbage collector
+        return type(e)
+
+def _as_tuple(pair): return tuple(pair) if isinstance(pair, (tuple, list)) else pair
+
+def _dataset_case(name, run, hint): return Case(name, lambda make: run(make(torch.arange(12.).view(6, 2), torch.arange(6)*10)), hint)
+
+def _pairs(idx, name, hint):
+    def run(ds):
+        want = torch.arange(12.).view(6, 2)[idx],(torch.arange(6)*10)[idx]
+        same(_as_tuple(ds[idx]), want, given=idx)
+    return _dataset_case(name, run, hint)
+
+# %% ../nbs/91_check.ipynb #8bc1e85a
+def check_dataset(
+    make,           # Your data set: `make(x, y)` from two tensors of the same length
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a data set of pairs (x[i], y[i])"
+    def twice(ds): same([_as_tuple(ds[i]) for i in range(6)], [_as_tuple(ds[i]) for i in range(6)])
+    def past_end(ds):
+        got = _outcome(lambda: ds[6])
+        require(got is IndexError, 'asking for sample 6 of 6 must raise IndexError', 6, got, IndexError)
+    cases = [_dataset_case('it has a length', lambda ds: same(len(ds), 6), 'len(ds) calls __len__: return the number of samples, len(x).'),
+             _pairs(0, 'the first pair', 'ds[0] calls __getitem__(0): return x[0],y[0].'),
+             _pairs(4, 'x and y belong together', 'x[i] and y[i] must have the same i.'),
+             _pairs(-1, 'the last pair by -1', 'Hand the index on to x and y: tensors know what -1 means.'),
+             _pairs(slice(1, 4), 'a slice gives several', 'Hand the index on to x and y: tensors can be sliced.'),
+             _pairs([3, 1, 3], 'a list of indices gives several', 'Hand the index on to x and y: tensors take lists.'),
+             _dataset_case('the same sample each time', twice, 'A data set does not shuffle: that is for the sampler.'),
+             _dataset_case('an index past the end is refused', past_end, 'A `for` loop over a data set ends when __getitem__ raises IndexError; tensors do so.')]
+    return run_cases(make, cases, 'data set', limit)
+
+# %% ../nbs/91_check.ipynb #6c408723
+def _in_order(make, n):
+    got = list(make(list('x'*n), False))
+    same([int(i) for i in got], list(range(n)), given=f'{n} samples, shuffle=False', hint=_order_hint(got, n))
+
+def _order_hint(got, n):
+    if any(i == 'x' for i in got): return 'A sampler gives indices, not samples: 0, 1, 2 … up to len(ds)-1.'
+    if len(got) == n-1: return 'One index is missing: range(n) goes from 0 to n-1 already.'
+    return 'range(len(ds)) gives the indices in order.'
+
+def _all_once(make):
+    got = [int(i) for i in make(range(60), True)]
+    hint = 'Some came twice and others not at all: shuffle the list of indices, do not draw them one by one.' if len(got) == 60 else ''
+    same(sorted(got), list(range(60)), given='60 samples, shuffle=True', hint=hint)
+
+def _new_orders(make):
+    s = make(range(60), True)
+    a,b = list(s),list(s)
+    require(a != list(range(60)), 'the order is not shuffled', got=a, hint='With shuffle=True the order must be random.')
+    require(len(b) == 60, 'the second time there was nothing left', got=b,
+            hint='__iter__ must begin anew each time it is called: shuffle and make the iterator there, not in __init__.')
+    require(a != b, 'two epochs have the same order', got=a, hint='Shuffle in __iter__, not in __init__, or each epoch has the same order.')
+
+def _repeatable(make):
+    def seeded():
+        random.seed(3)
+        np.random.seed(3)
+        torch.manual_seed(3)
+        return [int(i) for i in make(range(60), True)]
+    same(seeded(), seeded(), hint='Take the random numbers from torch (or random), so that a seed repeats a run.')
+
+def _spread(make):
+    s,firsts = make(range(5), True),[0]*5
+    for _ in range(400): firsts[int(next(iter(s)))] += 1
+    require(min(firsts) > 30 and max(firsts) < 150, 'not every index can come first', got=firsts, want='about 80 times each',
+            hint='Each order must be as likely as any other: torch.randperm and random.shuffle see to that.')
+
+# %% ../nbs/91_check.ipynb #d67ef52e
+def check_sampler(
+    make,           # Your sampler: `make(ds, shuffle)`
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a sampler: the indices of a data set, in order or shuffled"
+    again = 'A `for` loop over a sampler calls __iter__, which must begin anew each time.'
+    def twice(make):
+        s = make(range(5), False)
+        same([list(s), list(s)], [list(range(5))]*2, hint=again)
+    cases = [Case('one sample', lambda make: _in_order(make, 1)), Case('ten in order', lambda make: _in_order(make, 10)),
+             Case('none', lambda make: _in_order(make, 0), 'No samples, no indices.'),
+             Case('a length', lambda make: same([len(make(range(7), s)) for s in (False, True)], [7, 7]), '__len__ gives the number of indices.'),
+             Case('it can be used twice', twice, again),
+             Case('shuffled, each index comes once', _all_once, 'A shuffled order has the same indices in it.'),
+             Case('a new order in each epoch', _new_orders), Case('a seed repeats the order', _repeatable),
+             Case('all orders are possible', _spread)]
+    return run_cases(make, cases, 'sampler', limit)
+
+# %% ../nbs/91_check.ipynb #602eaa16
+def _batch_hint(n, bs, drop):
+    whole = [list(range(i, min(i+bs, n))) for i in range(0, n, bs)]
+    full = [b for b in whole if len(b) == bs]
+    def hint(got, want):
+        if got == full: return 'The short batch at the end is missing: with drop_last=False it must come.'
+        if got == whole: return 'drop_last=True leaves out a last batch that is shorter.'
+        if [i for b in got for i in b] != [i for b in want for i in b]: return 'Each index must come in the order of the sampler, none left out, none twice.'
+        return f'Each batch is a list of {bs} indices.'
+    return hint
+
+def _batch_case(n, bs, drop, name):
+    def run(make):
+        b = make(range(n), bs, drop)
+        given = f'{n} indices, batch_size={bs}, drop_last={drop}'
+        want = list(_torch_data.BatchSampler(range(n), bs, drop))
+        same([list(x) for x in list(b)], want, given=given, hint=_batch_hint(n, bs, drop))
+        require(len(b) == len(want), 'the length is wrong', given, len(b), len(want),
+                hint='The number of batches: rounded down with drop_last=True, rounded up without.')
+    return Case(name, run)
+
+def check_batch_sampler(
+    make,           # Your batch sampler: `make(sampler, batch_size, drop_last)`
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a batch sampler against PyTorch's"
+    def own_order(make): same([list(b) for b in make([5, 3, 8, 1], 2, False)], [[5, 3], [8, 1]], given=[5, 3, 8, 1],
+                              hint='Take the indices from the sampler: they need not be 0, 1, 2 …')
+    def twice(make):
+        b = make(range(4), 2, False)
+        same([list(map(list, b)), list(map(list, b))], [[[0, 1], [2, 3]]]*2, hint='Call iter(sampler) in __iter__, so that each epoch begins anew.')
+    cases = [_batch_case(4, 2, False, 'two batches of two'), _batch_case(5, 2, False, 'a short batch at the end'),
+             _batch_case(5, 2, True, 'a short batch is dropped'), _batch_case(6, 3, True, 'nothing to drop'),
+             _batch_case(2, 3, False, 'fewer than a batch'), _batch_case(2, 3, True, 'fewer than a batch, dropped'), _batch_case(0, 3, False, 'none'),
+             Case('the order of the sampler', own_order), Case('it can be used twice', twice)]
+    return run_cases(make, cases, 'batch sampler', limit)
+
+# %% ../nbs/91_check.ipynb #febb8b7e
+_Point = namedtuple('_Point', 'x y')
+
+def _collate_case(samples, name, hint=''):
+    def run(f):
+        mistakes = {'This is still a list: torch.stack makes one tensor of tensors of the same shape.': lambda: samples,
+                    'This is the list of samples turned round: now make one tensor of each field.': lambda: list(zip(*samples))}
+        def guess(got, want):
+            if isinstance(want, torch.Tensor) and isinstance(got, torch.Tensor) and got.shape != want.shape and got.numel() == want.numel():
+                return 'torch.stack puts a new dimension in front; torch.cat joins along one that is there.'
+            for text,f in mistakes.items():
+                with contextlib.suppress(Exception):
+                    if not difference(got, f()): return text
+            return ''
+        want,got = _torch_data.default_collate(samples),f(list(samples))
+        if isinstance(want, list) and isinstance(got, tuple) and not hasattr(got, '_fields'): got = list(got)
+        same(got, want, given=samples, hint=guess)
+    return Case(name, run, hint)
+
+def check_collate(
+    f,              # Your collate function: takes a list of samples
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a collate function against PyTorch's"
+    def refuses(f):
+        samples = [(torch.ones(2), 1), (torch.ones(3), 2)]
+        got = _outcome(f, samples)
+        require(isinstance(got, type) and issubclass(got, Exception), 'tensors of different shapes gave a batch', samples, got, 'an exception',
+                hint='torch.stack refuses them by itself.')
+    t = torch.arange(6.)
+    cases = [_collate_case([t[:2], t[2:4], t[4:]], 'tensors', 'torch.stack.'), _collate_case([3, 1, 4], 'whole numbers', 'torch.tensor.'),
+             _collate_case([3., 1., 4.], 'floats become float64', 'Python\'s floats are float64: torch.tensor(batch, dtype=torch.float64).'),
+             _collate_case([True, False], 'truth values', 'torch.tensor.'),
+             _collate_case(['a', 'b'], 'text stays', 'Text is left as it is, a list of strings.'),
+             _collate_case([(t[:2], 7), (t[2:4], 8)], 'pairs', 'zip(*samples) gives the fields; collate each of them.'),
+             _collate_case([(t[:2], 7)], 'a single pair', 'One sample makes a batch of one.'),
+             _collate_case([np.ones(2), np.zeros(2)], 'arrays', 'torch.as_tensor makes a tensor of an array.'),
+             _collate_case([dict(x=t[:2], y=1), dict(x=t[2:4], y=2)], 'dictionaries', 'For each key collate the values: {k: collate([s[k] for s in samples]) …}.'),
+             _collate_case([dict(a=(t[:1], [1, 2.])), dict(a=(t[1:2], [3, 4.]))], 'containers in containers', 'Let the function call itself for each field.'),
+             _collate_case([_Point(t[:2], 1), _Point(t[2:4], 2)], 'named tuples', 'type(sample)(*fields) makes a named tuple again.'),
+             Case('different shapes are refused', refuses)]
+    return run_cases(f, cases, 'collate', limit)
+
+# %% ../nbs/91_check.ipynb #68a4dacb
+class _Known(_torch_data.Dataset):
+    "Pairs of a vector that begins with `i`, and `10*i`; sample 0 can be made slow"
+    def __init__(self, n, slow=False): self.n,self.slow = n,slow
+    def __len__(self): return self.n
+    def __getitem__(self, i):
+        if not 0 <= i < self.n: raise IndexError(i)
+        if self.slow and i == 0: time.sleep(0.1)
+        return torch.tensor([i, 0.5]),10*int(i)
+
+class _Broken(_Known):
+    def __getitem__(self, i):
+        if i == 5: raise ZeroDivisionError('sample 5 is broken')
+        return super().__getitem__(i)
+
+class _Dicts(_Known):
+    def __getitem__(self, i): return dict(zip('xy', super().__getitem__(i)), name=f'no {i}')
+
+class _Noise(_Known):
+    def __getitem__(self, i): return torch.rand(2),random.random(),np.random.rand()
+
+class _Stream(_torch_data.IterableDataset):
+    def __iter__(self): return iter(range(7))
+
+def _loaded(dl):
+    "The batches of a loader as (x, y), which must be tensors"
+    got = []
+    for b in dl:
+        require(isinstance(b, (tuple, list)) and len(b) == 2, 'a batch must be a pair of tensors', got=b, hint='A batch holds all the x and all the y: zip(*samples).')
+        for o in b: require(isinstance(o, torch.Tensor), 'a batch must be a pair of tensors', got=b,
+                            hint='The samples must be collated: torch.stack the x, make a tensor of the y.')
+        got.append(tuple(b))
+    return got
+
+def _ids(batches): return [[int(i) for i in x[:,0]] for x,_ in batches]
+
+# %% ../nbs/91_check.ipynb #cae4f2e5
+def _reference(ds, **kwargs): return [tuple(b) for b in _torch_data.DataLoader(ds, **kwargs)]
+
+def _ids_hint(want):
+    full = [i for b in want for i in b]
+    def hint(got, _):
+        flat = [i for b in got for i in b]
+        if got == want[:-1]: return 'The last batch is missing: a short one counts too, unless drop_last=True.'
+        if got[:-1] == want: return 'drop_last=True leaves out a last batch that is shorter.'
+        if flat == full: return 'The samples are right, but not the sizes of the batches.'
+        if sorted(flat) == sorted(full): return 'All samples are there, but not in their order.'
+        if set(flat) < set(full): return 'Samples are missing: is a batch one too short, or does the next one begin one too late?'
+        return 'Each sample must come once: batch i begins at i*batch_size.'
+    return hint
+
+def _order_case(n, name, hint='', slow=False, **kwargs):
+    "The batches that PyTorch's loader gives, in that order"
+    def run(make):
+        dl,reference = make(_Known(n, slow), **kwargs),_reference(_Known(n), **{k: v for k,v in kwargs.items() if k != 'num_workers'})
+        got,ids = _loaded(dl),_ids(reference)
+        given = f'{n} samples, ' + ', '.join(f'{k}={v}' for k,v in kwargs.items())
+        same(_ids(got), ids, given=given, hint=hint or _ids_hint(ids))
+        same(got, reference, given=given)
+        require(len(dl) == len(ids), 'len(loader) is wrong', given, len(dl), len(ids), 'The number of batches: rounded up, or down with drop_last=True.')
+        same(_ids(_loaded(dl)), ids, given='the second epoch', hint='A second loop must begin anew: make the iterator in __iter__, not in __init__.')
+    return Case(name, run, 'Fetch the samples of each batch in order, and collate them.'),set(kwargs)
+
+# %% ../nbs/91_check.ipynb #3f8b7ca9
+def _shuffled(make):
+    ds = _Known(60)
+    dl = make(ds, batch_size=4, shuffle=True)
+    first,second = _loaded(dl),_loaded(dl)
+    for x,y in first: require(torch.equal(x[:,0].long()*10, y), 'x and y do not belong together', got=(x[:,0], y), hint='x and y must be taken at the same indices.')
+    a,b = _ids(first),_ids(second)
+    same(sorted(sum(a, [])), list(range(60)), given='60 samples, shuffle=True', hint='In a shuffled epoch too each sample comes once.')
+    require(sum(a, []) != list(range(60)), 'the order is not shuffled', got=a[:3], hint='shuffle=True: draw a random order at the start of each epoch.')
+    require(sum(b, []), 'a second epoch is empty', hint='A second loop must begin anew: make the iterator in __iter__, not in __init__.')
+    require(a != b, 'two epochs have the same order', got=a[:3], hint='Shuffle anew in __iter__: each epoch needs its own order.')
+    blocks = sum(max(x)-min(x) == len(x)-1 for x in a)
+    require(blocks < len(a)/2, 'only the inside of the batches is shuffled', got=a[:3], hint='Shuffle all indices first, then cut them into batches.')
+    whole = sum(sorted(x) in [sorted(y) for y in b] for x in a)
+    require(whole < len(a)/2, 'the same samples always meet', got=a[:3], hint='Shuffle the samples, not the batches.')
+
+def _generator(make):
+    def order():
+        g = torch.Generator().manual_seed(3)
+        return _ids(_loaded(make(_Known(60), batch_size=4, shuffle=True, generator=g)))
+    before = torch.get_rng_state()
+    same(order(), order(), hint='The order must be drawn from the generator: torch.randperm(n, generator=generator).')
+    require(torch.equal(before, torch.get_rng_state()), 'the global random numbers were used or seeded', hint='With a generator leave torch\'s own alone.')
+
+def _seeded(make):
+    states = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        states.append((_ids(_loaded(make(_Known(60), batch_size=4, shuffle=True))), torch.rand(3)))
+    same(states[0], states[1], hint='The same torch.manual_seed must give the same order.')
+    list(make(_Known(60), batch_size=4, shuffle=True))
+    require(not torch.equal(torch.rand(3), states[0][1]), 'the loader seeds the global random numbers', hint='Never call torch.manual_seed in a loader: the model draws too.')
+
+# %% ../nbs/91_check.ipynb #1eee2668
+def _collate_fn(make):
+    def summed(samples): return sum(y for _,y in samples)
+    same([int(b) for b in make(_Known(5), batch_size=2, collate_fn=summed)], [10, 50, 40], hint='What collate_fn returns is the batch.')
+
+def _dictionaries(make):
+    got = next(iter(make(_Dicts(4), batch_size=2)))
+    same(dict(got) if isinstance(got, Mapping) else got, dict(x=torch.tensor([[0, .5], [1, .5]]), y=torch.tensor([0, 10]), name=['no 0', 'no 1']),
+         hint='Samples can be dictionaries: collate each key.')
+
+def _raises(workers):
+    def run(make):
+        got = _outcome(lambda: list(make(_Broken(8), batch_size=2, **({'num_workers': workers} if workers else {}))))
+        require(got is ZeroDivisionError, 'an error in a sample must come out of the loop, with its own type', got=got, want=ZeroDivisionError,
+                hint='Catch nothing: an error that is swallowed is a sample that nobody misses.')
+    return run
+
+def _noise(make):
+    b = [torch.cat([x.flatten().double(), *o]) for x,*o in make(_Noise(8), batch_size=1, num_workers=2)]
+    for k in range(4): require(len({round(x[k].item(), 9) for x in b}) == 8, 'random numbers repeat', got=[x[k].item() for x in b],
+                               hint='Forked workers have copies of the same random state: seed each differently, torch, random and numpy.')
+
+def _stream(make):
+    same([b.tolist() for b in make(_Stream(), batch_size=3)], [[0, 1, 2], [3, 4, 5], [6]], hint='An IterableDataset has no indices: take the next samples that come.')
+
+def _single(make):
+    got = list(make(_Known(3), batch_size=None))
+    same([_as_tuple(b) for b in got], [_Known(3)[i] for i in range(3)], hint='batch_size=None gives the samples themselves.')
+
+def _takes(make, names):
+    try: params = inspect.signature(make).parameters
+    except (TypeError, ValueError): return True
+    return any(p.kind is p.VAR_KEYWORD for p in params.values()) or set(names) <= set(params)
+
+# %% ../nbs/91_check.ipynb #9c9d3e40
+def check_dataloader(
+    make,           # Your loader: `make(dataset, batch_size=…, shuffle=…, …)`
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a data loader against PyTorch's, as far as its arguments go"
+    late = 'Workers finish in any order, but batches must come in theirs: ask the workers in turn.'
+    order = [3, 1, 2, 0, 4]
+    cases = [_order_case(6, 'two batches', batch_size=3), _order_case(7, 'a short batch at the end', batch_size=3),
+             _order_case(2, 'fewer samples than a batch', batch_size=3), _order_case(7, 'drop_last', batch_size=3, drop_last=True),
+             _order_case(6, 'drop_last, and nothing to drop', batch_size=3, drop_last=True),
+             (Case('shuffle', _shuffled), {'shuffle'}), (Case('a seed repeats the order', _seeded), {'shuffle'}),
+             (Case('samples that are dictionaries', _dictionaries), set()), (Case('an error in a sample', _raises(0)), set()),
+             (Case('collate_fn', _collate_fn), {'collate_fn'}), (Case('generator', _generator), {'generator', 'shuffle'}),
+             _order_case(5, 'sampler', 'The order comes from the sampler.', batch_size=2, sampler=order),
+             _order_case(5, 'batch_sampler', 'Each batch comes from the batch sampler.', batch_sampler=[[0, 4], [1], [2, 3]]),
+             (Case('batch_size=None', _single), {'num_workers'}), (Case('an iterable data set', _stream), {'num_workers'}),
+             _order_case(9, 'two workers, the first one slow', late, slow=True, batch_size=2, num_workers=2),
+             (Case('workers draw different random numbers', _noise), {'num_workers'}),
+             (Case('an error in a worker', _raises(2)), {'num_workers'})]
+    tried = [case for case,names in cases if _takes(make, names)]
+    missing = sorted({n for _,names in cases for n in names if not _takes(make, {n})})
+    return run_cases(make, tried, 'data loader' + (f' (without {", ".join(missing)})' if missing else ''), limit)
+
+# %% ../nbs/91_check.ipynb #7fc46dd3
+import copy
+
+class _Watched(torch.nn.Module):
+    "A linear model that gives other scores in training mode, and notes how it is used"
+    def __init__(self, n_in=3, n_out=4, seed=0):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(n_out, n_in, generator=rng(seed)))
+        self.modes,self.grads = [],[]
+
+    def forward(self, x):
+        self.modes.append(self.training)
+        self.grads.append(torch.is_grad_enabled())
+        return x@self.weight.t() * (-0.7 if self.training else 1.)
+
+def _batches_of(sizes, seed=1):
+    "Batches of the given sizes: rows of three numbers, and labels from 0 to 3"
+    g = rng(seed)
+    return [(torch.randn(n, 3, generator=g), torch.randint(4, (n,), generator=g)) for n in sizes]
+
+def _measured(model, batches, training=False):
+    "Loss and accuracy of a `_Watched` model on batches, for each batch"
+    sign = -0.7 if training else 1.
+    scores = [(x@model.weight.detach().t()*sign, y) for x,y in batches]
+    return [(F.cross_entropy(s, y).item(), (s.argmax(1) == y).float().mean().item()) for s,y in scores]
+
+# %% ../nbs/91_check.ipynb #64b81502
+def _validate_hint(model, batches):
+    "A function that names the usual mistake in a validation"
+    whole = [tuple(torch.cat(o) for o in zip(*batches))]
+    (loss,acc),each,n = _measured(model, whole)[0],_measured(model, batches),sum(len(x) for x,_ in batches)
+    mistakes = {'Batches of different sizes count alike here: weight each by its number of items.': [sum(o)/len(each) for o in zip(*each)],
+                'This is the last batch alone.': each[-1], 'This is the first batch alone.': each[0],
+                'The model was in training mode: call `model.eval()` first.': _measured(model, whole, True)[0],
+                'First the loss, then the accuracy.': (acc, loss),
+                'These are sums over the batches, not means.': [sum(o) for o in zip(*each)],
+                'These are sums over the items, not means.': (loss*n, acc*n)}
+    def hint(got, want):
+        if not isinstance(got, (tuple, list)) or len(got) != 2: return 'Return the loss and the accuracy: `return loss, acc`.'
+        return next((text for text,m in mistakes.items() if not difference(tuple(got), tuple(m))), '')
+    return hint
+
+def _validate_case(title, sizes, hint='', wrap=list):
+    def run(f):
+        model,batches = _Watched().train(),_batches_of(sizes)
+        before = model.weight.detach().clone()
+        got = f(model, F.cross_entropy, wrap(batches))
+        want = _measured(model, [tuple(torch.cat(o) for o in zip(*batches))])[0]
+        given = f'batches of {sizes}'
+        tensors = isinstance(got, (tuple, list)) and any(isinstance(o, torch.Tensor) for o in got)
+        require(not tensors, 'tensors came, not floats', given, got, want, hint='`.item()` makes a Python number of a tensor.')
+        same(tuple(got) if isinstance(got, list) else got, want, given, hint=_validate_hint(model, batches))
+        require(not any(model.modes), 'the model was used in training mode', given, hint='Call `model.eval()` before the first batch.')
+        require(not any(model.grads), 'gradients were recorded', given, hint='Nobody will call backward: put the loop under `with torch.no_grad():`.')
+        require(torch.equal(model.weight, before), 'the weights have changed', given, hint='Validation only looks.')
+    return Case(title, run, hint)
+
+# %% ../nbs/91_check.ipynb #7cd29081
+def check_validate(
+    f,              # Your validation: takes `model`, `loss_func` and `dl`
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a validation: mean loss and accuracy over all batches of a loader, as two floats"
+    cases = [_validate_case('one batch', [6]), _validate_case('two batches of one size', [5, 5]),
+             _validate_case('a short last batch', [8, 8, 1], 'The average of averages is not the average.'),
+             _validate_case('all sizes differ', [3, 9, 2, 5]),
+             _validate_case('a loader that can only be walked through', [4, 2], 'Not each loader has a length or an index: a `for` loop is all it takes.', iter)]
+    return run_cases(f, cases, 'validation', limit)
+
+# %% ../nbs/91_check.ipynb #4d16f433
+class _CountedSGD(torch.optim.SGD):
+    "SGD that counts"
+    steps = zeroed = 0
+    def step(self, closure=None):
+        self.steps += 1
+        return super().step(closure)
+    def zero_grad(self, set_to_none=True):
+        self.zeroed += 1
+        super().zero_grad(set_to_none)
+
+def _grouped_weights(batches, groups, share):
+    "The weights after a step for each group of batches, each batch's loss times `share(its size, sizes in the group)`"
+    model = _Watched().train()
+    opt = torch.optim.SGD(model.parameters(), lr=0.5)
+    for group in groups:
+        sizes = [len(batches[i][0]) for i in group]
+        for i in group: (F.cross_entropy(model(batches[i][0]), batches[i][1])*share(len(batches[i][0]), sizes)).backward()
+        opt.step()
+        opt.zero_grad()
+    return model.weight.detach()
+
+# %% ../nbs/91_check.ipynb #66c73bbc
+def _accumulate_hint(batches, accumulate):
+    "A function that names the usual mistake in an accumulation"
+    n = len(batches)
+    groups,singles = [range(n)[i:i+accumulate] for i in range(0, n, accumulate)],[[i] for i in range(n)]
+    by_share,full = lambda k,sizes: k/sum(sizes),[g for g in groups if len(g) == accumulate]
+    mistakes = {'This is what a step after each batch gives.': (singles, by_share),
+                'The gradients of a group add up: each loss must be multiplied by its share of the group.': (groups, lambda k,sizes: 1),
+                'Divided by `accumulate`, also where batches are short or few: weight each by its share of the items in its group.':
+                    (groups, lambda k,sizes: 1/accumulate),
+                'Divided by the number of batches in the group: a short batch counts too much.': (groups, lambda k,sizes: 1/len(sizes)),
+                'The last group is short, but it must step too.': (full, by_share),
+                'The last group is short, but it must step too; and weight each batch by its share of the items.': (full, lambda k,sizes: 1/accumulate),
+                'Only the last batch of each group had an effect: are the gradients zeroed before each batch?': ([[g[-1]] for g in groups], by_share),
+                'Only the last batch of each group had an effect: are the gradients zeroed before each batch? (And its loss was divided.)':
+                    ([[g[-1]] for g in groups], lambda k,sizes: 1/accumulate)}
+    return lambda got,want: next((text for text,(gs,share) in mistakes.items() if not difference(got, _grouped_weights(batches, gs, share))), '')
+
+# %% ../nbs/91_check.ipynb #e77709af
+def _accumulate_case(title, sizes, accumulate, hint=''):
+    def run(f):
+        model,batches = _Watched(),_batches_of(sizes)
+        groups = [range(len(sizes))[i:i+accumulate] for i in range(0, len(sizes), accumulate)]
+        opt = _CountedSGD(model.eval().parameters(), lr=0.5)
+        f(model, F.cross_entropy, opt, iter(batches), accumulate)
+        given = f'batches of {sizes}, accumulate={accumulate}'
+        require(model.modes and all(model.modes), 'the model was used in eval mode', given, hint='Call `model.train()` before the first batch.')
+        want = _grouped_weights(batches, groups, lambda k,sizes: k/sum(sizes))
+        same(model.weight.detach(), want, given, hint=_accumulate_hint(batches, accumulate))
+        require(opt.steps == len(groups), f'{opt.steps} steps were taken, not {len(groups)}', given)
+        left = model.weight.grad is not None and model.weight.grad.abs().sum() > 0
+        require(not left, 'a gradient is left over at the end', given, hint='Call `opt.zero_grad()` after each step: what is left would go into the next epoch.')
+    return Case(title, run, hint)
+
+def check_accumulate(
+    f,              # Your epoch: takes `model`, `loss_func`, `opt`, `dl` and `accumulate`
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check an epoch of training with gradient accumulation: a step for each group of batches, as if they were one"
+    cases = [_accumulate_case('a step for each batch', [4, 4, 4], 1), _accumulate_case('two batches to a step', [4, 4, 4, 4], 2),
+             _accumulate_case('a short last group', [4]*7, 3, 'Seven batches by threes: 3, 3 and 1.'),
+             _accumulate_case('a short last batch', [4, 4, 4, 1], 2), _accumulate_case('all sizes differ', [5, 1, 8, 2, 3], 3),
+             _accumulate_case('fewer batches than `accumulate`', [4, 2], 8)]
+    return run_cases(f, cases, 'accumulation', limit)
+
+# %% ../nbs/91_check.ipynb #565fb67c
+def _best_case(title, losses, accs=None, hint=''):
+    accs = accs or [0.5]*len(losses)
+    def run(cls):
+        model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+        keeper,states = cls(model),[]
+        for epoch,(loss,acc) in enumerate(zip(losses, accs)):
+            with torch.no_grad():
+                for t in (*model.parameters(), *model.buffers()): t.fill_(epoch+1)
+            states.append(copy.deepcopy(model.state_dict()))
+            keeper(epoch, loss, acc)
+        with torch.no_grad():
+            for t in model.state_dict().values(): t.fill_(99)
+        keeper.restore()
+        best = min(range(len(losses)), key=losses.__getitem__)
+        same(dict(model.state_dict()), dict(states[best]), f'losses {losses}', hint=_best_hint(losses, accs))
+        with torch.no_grad():
+            for t in model.state_dict().values(): t.fill_(98)
+        keeper.restore()
+        same(dict(model.state_dict()), dict(states[best]), f'losses {losses}, restored a second time',
+             hint='What was kept has changed: `load_state_dict` copies, so keep the kept tensors out of the model.')
+    return Case(title, run, hint)
+
+def _best_hint(losses, accs):
+    def hint(got, want):
+        weight,buffer = (int(got[name].flatten()[0]) for name in ('0.weight', '1.running_mean'))
+        best = min(range(len(losses)), key=losses.__getitem__)
+        if weight == 99: return 'It put back what the model had last: `state_dict()` gives the tensors themselves, so copy them (`copy.deepcopy`).'
+        if weight == best+1 != buffer: return 'The parameters are right, but not the buffers: take all of `state_dict()`.'
+        if len(losses) > 1 and weight == 1+max(range(len(losses)), key=losses.__getitem__): return 'This is the epoch with the largest loss.'
+        if len(set(accs)) > 1 and weight == 1+max(range(len(accs)), key=accs.__getitem__): return 'This is the epoch with the best accuracy: go by the loss.'
+        return f'These are the weights of epoch {weight-1}, and the best one was {best}.'
+    return hint
+
+# %% ../nbs/91_check.ipynb #4f76a367
+def check_best(
+    cls,            # Your class: made with a model, called with epoch, loss and accuracy, and with a method `restore`
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check an object that remembers the weights of the epoch with the lowest loss and puts them back"
+    cases = [_best_case('a single epoch', [0.5]), _best_case('the last epoch is the best', [0.9, 0.5, 0.3]),
+             _best_case('the first epoch is the best', [0.2, 0.5, 0.3]), _best_case('the best is in the middle', [0.9, 0.4, 0.6, 0.5]),
+             _best_case('loss and accuracy disagree', [0.9, 0.4, 0.6], [0.5, 0.7, 0.8]), _best_case('losses below zero', [0.5, 2., -1., -0.5])]
+    return run_cases(cls, cases, 'keeping the best', limit)
+
 # %% ../nbs/91_check.ipynb #5696c109
 @contextlib.contextmanager
 def _no_figures_left():
@@ -1714,6 +2236,400 @@ def check_delegates(
              _delegates_case('leaves out one name', ['x', 'title', 'colour', 'width'], 'Skip the names in `but`.', ('size',)),
              _delegates_case('leaves out several', ['x', 'title', 'colour'], 'Skip every name in `but`.', ('size', 'width'))]
     return run_cases(f, cases, 'delegates', limit)
+
+# %% ../nbs/91_check.ipynb #fc729eb7
+def _collate_hint(names, want):
+    "A function that names the usual mistake behind a wrong batch"
+    def hint(got, _):
+        if isinstance(got, Mapping): return 'Take the columns out of the dictionary, in the order of ds.features, as a tuple.'
+        if isinstance(got, torch.Tensor) and len(names) == 1: return 'itemgetter of a single name gives the bare item: tuple(batch[k] for k in ds.features) is always a tuple.'
+        if isinstance(got, list): return 'It is a list; a tuple is wanted: tuple(...).'
+        if isinstance(got, tuple) and len(got) > len(names): return 'Only the columns in ds.features belong into the tuple.'
+        if isinstance(got, tuple) and len(got) == len(want) > 1 and not difference(got[::-1], want): return 'The order is that of ds.features, not that of the samples.'
+        return ''
+    return hint
+
+def _collate_dict_case(names, samples, name, hint='', features=None):
+    def run(f):
+        table = types.SimpleNamespace(features=names if features is None else features)
+        collate = f(table)
+        require(callable(collate), 'what it returns can not be called', 'ds', collate, hint='It must return a function: the collate function for this data set.')
+        made = [{k: v.clone() if isinstance(v, torch.Tensor) else v for k,v in o.items()} for o in samples]
+        got = collate(made)
+        require(not difference(made, samples), 'it changed the samples', samples)
+        want = tuple(torch.utils.data.default_collate([o[k] for o in samples]) for k in names)
+        same(got, want, given=f'features {list(names)}, {len(samples)} samples of {list(samples[0])}', hint=_collate_hint(names, want))
+    return Case(name, run, hint)
+
+# %% ../nbs/91_check.ipynb #c8ef897a
+def _collates_two_sets(f):
+    "Two collate functions that are made one after the other keep apart"
+    first,second = f(types.SimpleNamespace(features=['a', 'b'])),f(types.SimpleNamespace(features=['b', 'a']))
+    samples = [dict(a=1, b=2), dict(a=3, b=4)]
+    want = torch.tensor([1, 3]),torch.tensor([2, 4])
+    same(first(samples), want, given='the first of two, called after the second was made', hint='Does it remember the columns in a global variable?')
+    same(second(samples), want[::-1], given='the second of two')
+
+def check_collate_dict(
+    f,              # Your `collate_dict`: takes something with `features`, returns a function for `collate_fn`
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a function that makes collate functions for samples that are dictionaries"
+    x = torch.rand(3, 1, 4, 4, generator=rng(10))
+    samples = [dict(image=o, label=i) for i,o in enumerate(x)]
+    swapped = [dict(label=o['label'], image=o['image']) for o in samples]
+    kinds = dict.fromkeys(['image', 'label'])
+    cases = [_collate_dict_case(['image', 'label'], samples, 'two columns', 'Collate first, then take the columns out.'),
+             _collate_dict_case(['image', 'label'], samples[:1], 'a batch of one'),
+             _collate_dict_case(['image', 'label'], samples, 'features that are a dictionary', 'A loop over a dictionary gives its keys.', kinds),
+             _collate_dict_case(['image', 'label'], swapped, 'samples in another order', 'The order is that of ds.features.'),
+             _collate_dict_case(['label'], samples, 'one column of two', 'One column makes a tuple of one.'),
+             _collate_dict_case(['a', 'b', 'c'], [dict(a=1., b=2, c=torch.ones(2)), dict(a=2., b=3, c=torch.zeros(2))], 'three columns'),
+             Case('two data sets', _collates_two_sets)]
+    return run_cases(f, cases, 'collate_dict', limit)
+
+# %% ../nbs/91_check.ipynb #b1e43290
+def _inplace_cases():
+    def example(x, by=1, *, twice=False):
+        "Some words"
+        x.append(by*(1+twice))
+    def one(f):
+        x = []
+        got = f(example)(x)
+        require(got is not None, 'the new function returns None', hint='The function inside needs a `return` of its own.')
+        require(got is x, 'it returns something else than the first argument', x, got, [1], 'Return the very object that came in, not what f returned or a copy.')
+        same(x, [1], given=[])
+    def more(f): same(f(example)([], 2, twice=True), [4], given='([], 2, twice=True)')
+    def keyword(f): same(f(example)(x=[5]), [5, 1], given='(x=[5])')
+    def result(f): same(f(lambda x: x.pop())([1, 2]), [1], given='lambda x: x.pop() on [1, 2]', hint='What f returns does not matter.')
+    def name(f):
+        new = f(example)
+        same((getattr(new, '__name__', ''), new.__doc__), ('example', 'Some words'), hint='functools.wraps(f) above the inner function copies both.')
+    def once(f):
+        new,x = f(example),[]
+        require(not x, 'f is called when the decorator is')
+        new(x)
+        new(x)
+        same(x, [1, 1], given='two calls', hint='Call f once for each call of the new function.')
+    return [Case('one argument', one), Case('called twice', once), Case('a result that is left alone', result), Case('more arguments', more, '*args and **kwargs collect what else is passed, and pass it on.'),
+            Case('name and docstring', name), Case('by keyword', keyword, 'By keyword, the first argument is the first value of kwargs.')]
+
+# %% ../nbs/91_check.ipynb #eb0a0d8e
+def check_inplace(
+    f,              # Your decorator
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a decorator that makes functions return their first argument"
+    return run_cases(f, _inplace_cases(), 'inplace', limit)
+
+def _stats_hint(x):
+    "A function that names the usual mistake behind wrong statistics"
+    def hint(got, want):
+        if not isinstance(got, tuple) or len(got) != 2: return 'Return two numbers: mean and deviation.'
+        values = x.double()
+        mistakes = {'These are the numbers for 0 to 255: divide by 255.': (values.mean(), values.std(correction=0)),
+                    'The second is the variance: take the root.': (values.mean()/255, values.var(correction=0)/255**2),
+                    'The deviation is divided by n-1 inside; here it is n.': (values.mean()/255, values.std()/255)}
+        for text,wrong in mistakes.items():
+            if all(abs(float(g)-float(w)) < 1e-7 + 1e-6*abs(float(w)) for g,w in zip(got, wrong)): return text
+        return ''
+    return hint
+
+def _stats_case(x, name, hint=''):
+    def run(f):
+        values = x.double()/255
+        want = values.mean().item(),values.std(correction=0).item()
+        got = f(x.clone())
+        pair = tuple(float(o) if isinstance(o, (int, float, torch.Tensor, np.number)) else o for o in got) if isinstance(got, (tuple, list)) else got
+        same(pair, want, given=x, hint=_stats_hint(x), rtol=1e-6, atol=1e-7)
+    return Case(name, run, hint)
+
+# %% ../nbs/91_check.ipynb #ba42779c
+def check_pixel_stats(
+    f,              # Your function: takes a uint8 tensor, returns mean and deviation of its pixels from 0 to 1
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check mean and deviation of pixels"
+    def pixels(*shape, most=256): return torch.randint(0, most, shape, generator=rng(3), dtype=torch.uint8)
+    counts = 'x.flatten().bincount(minlength=256) counts each value; the mean is the sum of value times share.'
+    cases = [_stats_case(torch.tensor([0, 255], dtype=torch.uint8), 'black and white', counts),
+             _stats_case(torch.full((3, 4), 51, dtype=torch.uint8), 'all the same', 'The deviation is 0, and the root of a tiny negative number is nan: clamp it.'),
+             _stats_case(pixels(5, 1, 7, 7), 'any values', counts), _stats_case(pixels(4, 3, 6, 5, most=90), 'no value near 255', 'minlength=256: counts must not end at the largest value that occurs.'),
+             _stats_case(torch.tensor([200, 100, 50], dtype=torch.uint8), 'three pixels', 'uint8 overflows: 200*200 is no byte. Compute with floats.')]
+    return run_cases(f, cases, 'pixel statistics', limit)
+
+# %% ../nbs/91_check.ipynb #3f07f9b9
+def _takes(f, n): return [f() for _ in range(n)]
+
+def check_counter(
+    make,           # `make_counter(start, step)`: returns a function of no arguments
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a closure that counts"
+    def case(name, args, want, hint):
+        def run(make):
+            count = make(*args)
+            require(callable(count), 'what it returns can not be called', args, count, hint='Return the inner function itself, without brackets.')
+            same(_takes(count, 3), want, given=f'make_counter{args}, called three times', hint=hint)
+        return Case(name, run, 'A variable of the outer function that the inner one changes needs `nonlocal`.')
+    def apart(make):
+        a,b = make(),make(10)
+        got = [a(), b(), a(), b()]
+        same(got, [0, 10, 1, 11], given='two counters in turn', hint='They share a variable: keep it in the outer function, where each call makes a new one.')
+    return run_cases(make, [case('counts from 0', (), [0, 1, 2], 'The first call returns `start` itself; add the step after that.'),
+                            case('another start', (5,), [5, 6, 7], 'The first call returns `start` itself.'),
+                            case('another step', (1, -2), [1, -1, -3], 'Add `step`, which may be negative.'),
+                            Case('two counters', apart, 'Each has a variable of its own.')], 'counter', limit)
+
+# %% ../nbs/91_check.ipynb #d9c43eb9
+def check_spy(
+    make,           # `Spy(inner)`: passes questions on to `inner` and keeps the names in `asked`
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check an object that delegates to another"
+    def held(): return types.SimpleNamespace(lr=0.1, name='inner', double=lambda x: 2*x)
+    def reads(make):
+        spy = make(held())
+        same([spy.lr, spy.name, spy.double(4)], [0.1, 'inner', 8], given='lr, name and a method')
+    def asks(make):
+        spy = make(held())
+        spy.lr, spy.name, spy.lr
+        same(spy.asked, ['lr', 'name', 'lr'], given='spy.lr, spy.name, spy.lr')
+    def later(make):
+        inner = held()
+        spy = make(inner)
+        inner.lr = 0.5
+        same(spy.lr, 0.5, given='inner.lr changed after the spy was made', hint='Ask the inner object each time, don\'t copy what it has.')
+    def missing(make):
+        spy = make(held())
+        try: got = spy.nothing
+        except AttributeError: return
+        require(False, 'a name that the inner object does not have gave no AttributeError', 'spy.nothing', got, hint='getattr(inner, name) without a default raises it for you.')
+    def two(make):
+        a,b = make(held()),make(held())
+        a.lr
+        same(b.asked, [], given='the other of two spies was asked', hint='The list belongs to the object: make it in __init__, not in the class.')
+    def copies(make):
+        from copy import copy
+        same(copy(make(held())).lr, 0.1, given='copy.copy(spy).lr')
+    return run_cases(make, [Case('passes on', reads, '__getattr__(self, name): return getattr(self.inner, name)'),
+                            Case('keeps the names', asks, 'Append the name in __getattr__. It is only called for what is not found, so `asked` itself does not get in.'),
+                            Case('asks each time', later), Case('a name nobody has', missing), Case('two spies', two),
+                            Case('a copy', copies, 'copy makes an object without __init__: raise AttributeError for the names that __init__ would have set.')], 'spy', limit)
+
+# %% ../nbs/91_check.ipynb #315e1e17
+def check_retry(
+    retry,          # `retry(times, error)`: a decorator that calls again when `error` was raised
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a decorator with arguments"
+    def trial(retry, fails, times, raised=ValueError, error=ValueError):
+        "The calls that were made, and what came out"
+        calls = []
+        def flaky(*args, **kwargs):
+            calls.append((args, kwargs))
+            if len(calls) <= fails: raise raised(f'call {len(calls)}')
+            return 'done'
+        f = retry(times, error)(flaky)
+        require(callable(f), 'the decorated function can not be called', got=f, hint='The decorator must return the wrapper.')
+        try: got = f(1, b=2)
+        except Exception as e: got = f'{type(e).__name__}: {e}'
+        return calls,got
+    def case(name, fails, want_calls, want, hint, **kwargs):
+        def run(retry):
+            calls,got = trial(retry, fails, 3, **kwargs)
+            given = f'retry(3), the first {fails} calls raise {kwargs.get("raised", ValueError).__name__}'
+            same(len(calls), want_calls, given=f'number of calls; {given}', hint=hint)
+            require(all(c == ((1,), dict(b=2)) for c in calls), 'the arguments did not all arrive', 'f(1, b=2)', calls, hint='Collect with *args, **kwargs and spread them in the call.')
+            same(got, want, given=given, hint=hint)
+        return Case(name, run, hint)
+    def named(retry):
+        @retry(2)
+        def flaky(): "Sometimes fails"
+        same([flaky.__name__, flaky.__doc__], ['flaky', 'Sometimes fails'], given='name and docstring', hint='@wraps(f) above the wrapper.')
+    def afresh(retry):
+        calls = []
+        @retry(2)
+        def flaky():
+            calls.append(1)
+            if len(calls)%2: raise ValueError('odd')
+            return len(calls)
+        same([flaky(), flaky()], [2, 4], given='called twice; each time the first try fails', hint='Count the tries in the wrapper, so that each call begins at none.')
+    return run_cases(retry, [case('works at once', 0, 1, 'done', 'Return what the function returned.'),
+                             case('works the second time', 1, 2, 'done', 'Catch the error, and go on with the loop.'),
+                             case('works the last time', 2, 3, 'done', '`times` is the number of all calls, the first one included.'),
+                             case('never works', 9, 3, 'ValueError: call 3', 'When the last try fails, its exception must come out: a bare `raise` in the `except`.'),
+                             case('another exception', 9, 1, 'KeyError: \'call 1\'', 'except error: and not except Exception:', raised=KeyError),
+                             Case('name and docstring', named), Case('called again', afresh)], 'retry', limit)
+
+# %% ../nbs/91_check.ipynb #664dcd5c
+def check_changed(
+    changed,        # `changed(o, **attrs)`: a context manager that sets attributes for a while
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check a context manager that puts attributes back"
+    def made(): return types.SimpleNamespace(lr=0.5, steps=None)
+    def sets(changed):
+        o = made()
+        with changed(o, lr=0.1, steps=3): inside = vars(o).copy()
+        same(inside, dict(lr=0.1, steps=3), given='inside the block')
+    def back(changed):
+        o = made()
+        with changed(o, lr=0.1, steps=3): pass
+        same(vars(o), dict(lr=0.5, steps=None), given='after the block')
+    def error(changed):
+        o = made()
+        try:
+            with changed(o, lr=0.1): raise ValueError('in the block')
+        except ValueError: pass
+        else: require(False, 'the exception of the block was swallowed', hint='Let it go on its way: `finally`, not `except`.')
+        same(vars(o), dict(lr=0.5, steps=None), given='after an error in the block', hint='What comes after the yield is skipped by an error, unless it is in a `finally`.')
+    def new(changed):
+        o = made()
+        with changed(o, momentum=0.9): same(o.momentum, 0.9, given='an attribute that was not there')
+        require(not hasattr(o, 'momentum'), 'an attribute that was not there before is still there', 'changed(o, momentum=0.9)', vars(o), hint='Remember whether it was there, and delattr it if not. (None may be a value.)')
+    def nested(changed):
+        o = made()
+        with changed(o, lr=0.1):
+            with changed(o, lr=0.2): pass
+            same(o.lr, 0.1, given='after the inner one of two')
+        same(o.lr, 0.5, given='after both')
+    return run_cases(changed, [Case('sets', sets, 'setattr(o, name, value) for each of attrs.items(), then yield.'),
+                               Case('puts back', back, 'Keep the old values before you set the new ones.'), Case('after an error', error),
+                               Case('an attribute that was not there', new, 'getattr needs a default for it.'), Case('one in another', nested)], 'changed', limit)
+
+# %% ../nbs/91_check.ipynb #c62fe987
+def _top_k(preds, targ, k): return (preds.topk(k, dim=1).indices == targ[:,None]).any(1).float().mean()
+
+def check_metric(
+    make,                  # Makes a metric with reset, update and compute
+    reference=None,        # A function of all predictions and targets; by default the share whose target is among the 3 largest scores
+    limit:float=10.        # Seconds that one case may take
+)->Report:                 # ✓ or ✗ for each case
+    "Check a metric on batches against the same computed on everything at once"
+    reference = reference or partial(_top_k, k=3)
+    def case(name, sizes, hint, again=False):
+        def run(make):
+            g,metric = rng(sum(sizes)),make()
+            preds = torch.randn(sum(sizes), 10, generator=g)
+            ranks = torch.arange(sizes[0])[:,None] % 3
+            targ = torch.cat([preds[:sizes[0]].topk(3).indices.gather(1, ranks)[:,0], torch.randint(0, 10, (sum(sizes[1:]),), generator=g)])  # the first batch is all right, the others are not
+            if again:
+                metric.update(preds, preds.argmin(1))
+                metric.reset()
+            for p,t in zip(preds.split(sizes), targ.split(sizes)): metric.update(p, t)
+            got = metric.compute()
+            require(got is not None, 'compute() gave None', hint='Is there a `return` in compute?')
+            same(float(got), float(reference(preds, targ)), given=f'batches of {list(sizes)}', hint=hint)
+        return Case(name, run, hint)
+    return run_cases(make, [case('one batch', (8,), 'One update, then compute: is it the share of the samples that are right?'),
+                            case('two batches of one size', (8, 8), 'The second update must add to the first, not replace it.'),
+                            case('a short last batch', (16, 16, 3), 'Count samples, not batches: the mean of the batches\' means gives the short one too much weight.'),
+                            case('after reset', (8, 5), 'reset() must forget everything that was collected.', again=True)], 'metric', limit)
+
+# %% ../nbs/91_check.ipynb #94917829
+def _loop_reference(n_epochs, batches, callback):
+    from miniai.learner import CancelBatchException, CancelEpochException, CancelFitException
+    def level(name, cancel, body):
+        try:
+            callback(f'before_{name}')
+            body()
+            callback(f'after_{name}')
+        except cancel: pass
+        finally: callback(f'cleanup_{name}')
+    def epoch():
+        for _ in batches: level('batch', CancelBatchException, lambda: None)
+    def fit():
+        for _ in range(n_epochs): level('epoch', CancelEpochException, epoch)
+    level('fit', CancelFitException, fit)
+
+def _events(loop, n_epochs, n_batches, cancel_at=None, error=None):
+    "The events that a loop tells, up to the exception that leaves it"
+    events = []
+    def callback(name):
+        events.append(name)
+        if name == cancel_at and events.count(name) == 1: raise error()
+    try: loop(n_epochs, range(n_batches), callback)
+    except Exception as e:
+        if not isinstance(e, error or ()): raise
+        events.append(f'{type(e).__name__} came out')
+    return events
+
+# %% ../nbs/91_check.ipynb #f4765443
+def check_learner(
+    loop,           # Called with the number of epochs, the batches and `callback`, which takes the name of an event
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check the order of a loop's events, and what each cancel exception does to it"
+    from miniai.learner import CancelBatchException, CancelEpochException, CancelFitException
+    def case(name, hint, n_epochs=1, n_batches=2, at=None, error=None):
+        def run(loop):
+            got,want = _events(loop, n_epochs, n_batches, at, error),_events(_loop_reference, n_epochs, n_batches, at, error)
+            first = next((i for i,(g,w) in enumerate(zip([*got, None], [*want, None])) if g != w), None)
+            given = f'{n_epochs} epochs of {n_batches} batches' + (f', {error.__name__} at {at}' if error else '')
+            require(first is None, f'event {first} is wrong' if first is not None else '', given, ' '.join(got[max(0, (first or 0)-2):][:5]), ' '.join(want[max(0, (first or 0)-2):][:5]), hint)
+        return Case(name, run, hint)
+    always = 'cleanup must come whatever happens: put it into a `finally`.'
+    return run_cases(loop, [
+        case('no epochs', 'before_fit, after_fit and cleanup_fit come even then.', 0),
+        case('one epoch of one batch', 'before, then what is inside, then after, then cleanup; on each of the three levels.', 1, 1),
+        case('two epochs of two batches', 'The batch events come for each batch of each epoch.', 2, 2),
+        case('a batch cancelled', 'Catch CancelBatchException around each batch: its after is skipped, the next batch follows.', 2, 2, 'before_batch', CancelBatchException),
+        case('an epoch cancelled from a batch', 'It is not the batch\'s exception: let it through to the epoch. ' + always, 2, 2, 'after_batch', CancelEpochException),
+        case('the fit cancelled from a batch', 'It leaves all levels, and each of them cleans up. ' + always, 2, 2, 'after_batch', CancelFitException),
+        case('the fit cancelled before it began', 'before_fit belongs inside the `try` as well.', 1, 1, 'before_fit', CancelFitException),
+        case('any other error', 'Catch the cancel exceptions only: another error must travel on, after the cleanup.', 1, 1, 'before_batch', KeyError)], 'loop', limit)
+
+# %% ../nbs/91_check.ipynb #d7cc2680
+def check_grad_noise(make, limit:float=10.)->Report:
+    "Check a callback that adds noise to complete gradients"
+    def tried(do_step, std):
+        p = torch.nn.Parameter(torch.ones(1000))
+        unused = torch.nn.Parameter(torch.ones(1))
+        p.grad = torch.ones(1000)
+        model = types.SimpleNamespace(parameters=lambda: iter([p, unused]), training=True)
+        cb = make(std)
+        require(hasattr(cb, 'after_backward'), 'it has no after_backward', hint='The gradient is complete after backward, and used by step.')
+        cb.after_backward(types.SimpleNamespace(model=model, do_step=do_step, training=True))
+        return p.grad - 1
+    def quiet(make): same(tried(True, 0.).abs().max(), torch.tensor(0.), given='std 0')
+    def noisy(make): require(abs(tried(True, 0.5).std().item() - 0.5) < 0.1, 'the noise has another deviation than std', 'std 0.5', tried(True, 0.5).std(), 0.5)
+    def waits(make): same(tried(False, 0.5).abs().max(), torch.tensor(0.), given='learn.do_step is False')
+    return run_cases(make, [Case('no noise for std 0', quiet, 'p.grad += std*torch.randn_like(p.grad); leave out parameters without a gradient.'),
+                            Case('noise of the right size', noisy, 'Multiply by std, and change p.grad in place.'),
+                            Case('none while gradients accumulate', waits, 'Look at learn.do_step: with AccumulateCB most batches end without a step.')], 'gradient noise', limit)
+
+# %% ../nbs/91_check.ipynb #66ef269d
+def _positions_case(make, reference, poss, args, name, hint=''):
+    def run(f):
+        sched = make(f)(*args)
+        require(callable(sched), f'{args} gave no function of the position', args, sched, hint='Return a function: the position comes later.')
+        for pos in poss: same(float(sched(pos)), reference(*args, pos), given=f'start and end {args}, position {pos}', hint=hint)
+    return Case(name, run)
+
+def check_annealer(
+    f,              # Called with start and end, gives a function of the position
+    reference=None, # A function of start, end and position; by default a quarter of a cosine wave
+    limit:float=10. # Seconds that one case may take
+)->Report:          # ✓ or ✗ for each case
+    "Check an annealer against a formula, at the ends and between"
+    reference = reference or (lambda start, end, pos: end + (start-end)*math.cos(math.pi/2*pos))
+    def case(name, poss, args, hint): return _positions_case(lambda f: f, reference, poss, args, name, hint)
+    return run_cases(f, [case('it begins at start', [0.], (1., 0.), 'At position 0 it must give `start`.'),
+                         case('it finishes at end', [1.], (1., 0.), 'At position 1 it must give `end`.'),
+                         case('between', [0.25, 0.5, 0.75], (1., 0.), 'Right at the ends, wrong between: is the angle from 0 to a quarter turn (pi/2), and not to a half (pi)?'),
+                         case('upwards too', [0., 0.5, 1.], (0.1, 0.9), 'Scale by `start-end` and add `end`; neither is 0 here.'),
+                         case('any start and end', [0.1, 0.9], (-2., 3.), 'Neither start nor end is special.')], 'annealer', limit)
+
+# %% ../nbs/91_check.ipynb #aa1f6b83
+def check_trapezoid(f, limit:float=10.)->Report:
+    "Check a schedule that goes up for a tenth, stays, and comes down in the second half"
+    def reference(low, high, pos): return low + (high-low)*min(1., pos/0.1, (1-pos)/0.5)
+    def case(name, poss, args, hint): return _positions_case(lambda f: f, reference, poss, args, name, hint)
+    return run_cases(f, [case('the ends', [0., 1.], (0., 1.), 'It begins and ends at `low`.'),
+                         case('level at the top', [0.1, 0.3, 0.5], (0., 1.), 'From a tenth to the half it is at `high`: the phases are 0.1, 0.4 and 0.5 long.'),
+                         case('on the way', [0.05, 0.6, 0.75], (0., 1.), 'Along straight lines, so use sched_lin; and the phases are 0.1, 0.4 and 0.5 long.'),
+                         case('other values', [0., 0.05, 0.3, 0.9], (0.01, 0.4), 'It goes from `low` to `high`, not from 0 to 1.')], 'trapezoid', limit)
 
 # %% ../nbs/91_check.ipynb #25e51a67
 def _segment_distances(px, py, ax, ay, bx, by):

@@ -479,6 +479,7 @@ class _Crew:
     def new_run(self, timeout):
         "Get ready for another epoch: take in what one that was left early has ordered"
         for w in range(self.n):
+            if not self.alive(w): self.died(w)
             while self.pending[w]: self.receive([w], timeout)
         self.run += 1
 

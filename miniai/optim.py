@@ -390,7 +390,7 @@ def __setstate__(self:Optimizer, state):
         for k,v in self.defaults.items(): group.setdefault(k, v)
         if isinstance(self, AdamW): group['decoupled_weight_decay'] = True  # even if the state came from an Adam
 
-# %% ../nbs/06_optim.ipynb #1cbedfd4
+# %% ../nbs/06_optim.ipynb #d5147ad6
 @patch
 def _add_hook(self:Optimizer, kind, hook, prepend=False):
     "Call `hook` at every event of a kind; returns a handle with `remove()`"
@@ -401,17 +401,35 @@ def _add_hook(self:Optimizer, kind, hook, prepend=False):
     return handle
 
 @patch
-def register_step_pre_hook(self:Optimizer, hook): return self._add_hook('step_pre', hook)
+def register_step_pre_hook(self:Optimizer, hook):
+    "Call `hook` before each step, with the optimizer and the arguments of `step`, which it may return changed"
+    return self._add_hook('step_pre', hook)
+
 @patch
-def register_step_post_hook(self:Optimizer, hook): return self._add_hook('step_post', hook)
+def register_step_post_hook(self:Optimizer, hook):
+    "Call `hook` after each step, with the optimizer and the arguments of `step`"
+    return self._add_hook('step_post', hook)
+
+# %% ../nbs/06_optim.ipynb #abb30167
 @patch
-def register_state_dict_pre_hook(self:Optimizer, hook, prepend=False): return self._add_hook('state_dict_pre', hook, prepend)
+def register_state_dict_pre_hook(self:Optimizer, hook, prepend=False):
+    "Call `hook` before a state dict is made, with the optimizer"
+    return self._add_hook('state_dict_pre', hook, prepend)
+
 @patch
-def register_state_dict_post_hook(self:Optimizer, hook, prepend=False): return self._add_hook('state_dict_post', hook, prepend)
+def register_state_dict_post_hook(self:Optimizer, hook, prepend=False):
+    "Call `hook` with the optimizer and its state dict, which it may change or replace"
+    return self._add_hook('state_dict_post', hook, prepend)
+
 @patch
-def register_load_state_dict_pre_hook(self:Optimizer, hook, prepend=False): return self._add_hook('load_state_dict_pre', hook, prepend)
+def register_load_state_dict_pre_hook(self:Optimizer, hook, prepend=False):
+    "Call `hook` with the optimizer and a copy of the state dict to load, which it may change or replace"
+    return self._add_hook('load_state_dict_pre', hook, prepend)
+
 @patch
-def register_load_state_dict_post_hook(self:Optimizer, hook, prepend=False): return self._add_hook('load_state_dict_post', hook, prepend)
+def register_load_state_dict_post_hook(self:Optimizer, hook, prepend=False):
+    "Call `hook` after a state dict was loaded, with the optimizer"
+    return self._add_hook('load_state_dict_post', hook, prepend)
 
 # %% ../nbs/06_optim.ipynb #cc936027
 def _sgd_update_many(self, params, grads, state, options):
@@ -552,16 +570,19 @@ class _Plan:
         self.together = [params[i] for i in self.places]
         self.state,self.layout = self.look(opt, grads)
 
-    def kind(self, opt, group, p, g, state, again):
-        "What parameters that step together have in common; None for one that steps alone"
-        if self.names is None: return None
-        if any(state.get(name) is None for name in self.names):
-            self.settled = False  # the first step makes the state, so plan again after it
-            return None
-        if not _alike(p, [g, *(state[name] for name in self.names if name != 'step')]) or not opt._trusts(group, p): return None
-        small = again and p.device.type == 'cpu' and p.is_contiguous() and p.numel() <= self.small and (torch.get_num_threads() > 1 or not opt.fused)
-        if not small and p.device.type == 'cpu' and not opt.fused: return None  # large lists of intermediate results are slower than a loop
-        return p.dtype, p.device, small, p.dim() == 1, float(state['step']) if small and 'step' in self.names else None
+# %% ../nbs/06_optim.ipynb #cc541b1c
+@patch
+def kind(self:_Plan, opt, group, p, g, state, again):
+    "What parameters that step together have in common; None for one that steps alone"
+    if self.names is None: return None
+    if any(state.get(name) is None for name in self.names):
+        self.settled = False  # the first step makes the state, so plan again after it
+        return None
+    if not _alike(p, [g, *(state[name] for name in self.names if name != 'step')]) or not opt._trusts(group, p): return None
+    cpu,threads = p.device.type == 'cpu',torch.get_num_threads()
+    small = again and cpu and p.is_contiguous() and p.numel() <= self.small and (threads > 1 or not opt.fused)
+    if cpu and not small and not opt.fused: return None  # here long lists of intermediate results are slower than a loop
+    return p.dtype, p.device, small, p.dim() == 1, float(state['step']) if small and 'step' in self.names else None
 
 # %% ../nbs/06_optim.ipynb #97330d0c
 @patch
