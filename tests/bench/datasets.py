@@ -1,0 +1,88 @@
+"Lesson 10: a transformed Hugging Face data set through our loader and PyTorch's; pictures made ready once; an answer without a network"
+import os, socket, statistics, subprocess, sys, time, warnings
+from contextlib import closing
+import torch, torch.utils.data as torch_data
+from miniai.data import DataLoader
+from miniai.datasets import ReadyImages, _ReadyDL, collate_dict, get_data, image_tensor, inplace
+from tests.common import ROOT
+
+
+@inplace
+def to_tensors(rows): rows['image'] = [image_tensor(o) for o in rows['image']]
+
+
+def seconds(f):
+    start = time.perf_counter()
+    f()
+    return time.perf_counter() - start
+
+
+def epoch(dl):
+    for batch in dl: pass
+
+
+def interleaved(ours, peer, rounds):
+    "Median seconds of both, and the median of the ratio round by round"
+    epoch(ours), epoch(peer)
+    times = [(seconds(lambda: epoch(ours)), seconds(lambda: epoch(peer))) if i % 2 else
+             tuple(reversed((seconds(lambda: epoch(peer)), seconds(lambda: epoch(ours))))) for i in range(rounds)]
+    return *(statistics.median(t) for t in zip(*times)),statistics.median(p/o for o,p in times)
+
+
+def loader_rows(train):
+    ds = train.select(range(3000)).with_transform(to_tensors)
+    for n in (0, 2):
+        def loader(cls): return cls(ds, 64, shuffle=True, num_workers=n, collate_fn=collate_dict(ds))
+        ours,peer,ratio = interleaved(loader(DataLoader), loader(torch_data.DataLoader), 11)
+        yield dict(row='HF data set', what=f'transformed pictures, batches of 64, {n} workers', ours=len(ds)/ours, peer=len(ds)/peer,
+                   peer_name='torch DataLoader', ratio=ratio, bar=1., unit='images/s')
+
+
+def ready_rows(train):
+    some = train.select(range(3000))
+    ready = _ReadyDL(DataLoader(ReadyImages(some), 64, shuffle=True), torch.tensor([0.3]), torch.tensor([0.3]))
+    decoding = torch_data.DataLoader(some.with_transform(to_tensors), 64, shuffle=True, collate_fn=collate_dict(some))
+    ours,peer,ratio = interleaved(ready, decoding, 5)
+    yield dict(row='HF data set', what='pictures made ready once, normalised, batches of 64', ours=len(some)/ours, peer=len(some)/peer,
+               peer_name='torch DataLoader, decoding each time', ratio=ratio, bar=50., unit='images/s')
+
+
+def epoch_row(train):
+    "A whole epoch of 60,000 pictures; where only drawn ones are at hand, those are repeated"
+    images = ReadyImages(train)
+    images.x,images.y = (torch.cat([o]*-(-60_000//len(o)))[:60_000] for o in (images.x, images.y))
+    ours,peer = _ReadyDL(DataLoader(images, 64, shuffle=True), *images.stats()),torch_data.DataLoader(torch_data.TensorDataset(images.x, images.y), 64, shuffle=True)
+    mean,std = images.stats()
+    def by_hand():
+        for idxs in torch.randperm(len(images)).split(64): (images.x[idxs]/255 - mean)/std, images.y[idxs]
+    times = [(seconds(lambda: epoch(ours)), seconds(by_hand)) for _ in range(7)]
+    ours_s,peer_s = (statistics.median(t) for t in zip(*times))
+    yield dict(row='HF data set', what='epoch of Fashion-MNIST made ready, normalised, batches of 64', ours=1000*ours_s, peer=1000*peer_s,
+               peer_name='x[idx] by hand', ratio=statistics.median(p/o for o,p in times), bar=None, unit='ms')
+    epoch_s = seconds(lambda: epoch(peer))
+    yield dict(row='HF data set', what='the same, against a torch DataLoader that does not even normalise', ours=1000*ours_s, peer=1000*epoch_s,
+               peer_name='torch DataLoader, TensorDataset', ratio=epoch_s/ours_s, bar=None, unit='ms')
+
+
+def answer_row():
+    "get_data where the network swallows everything, importing the library and drawing included"
+    with closing(socket.socket()) as s:
+        s.bind(('127.0.0.1', 0))
+        s.listen()
+        code = ("import time, warnings, miniai.datasets as d; warnings.simplefilter('ignore'); start = time.perf_counter();"
+                "d.get_data('fashion_mnist'); print(time.perf_counter()-start)")
+        env = {k: v for k,v in os.environ.items() if k not in ('MINIAI_DATA', 'HF_HUB_OFFLINE')}
+        env |= dict(HF_ENDPOINT=f'http://127.0.0.1:{s.getsockname()[1]}', HF_HOME=os.devnull + '/none')
+        took = [float(subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout) for _ in range(3)]
+    yield dict(row='get_data', what='an answer with no network and no folder', ours=statistics.median(took), peer=5., peer_name='the limit',
+               ratio=5/statistics.median(took), bar=1., unit='s')
+
+
+def rows():
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        train = get_data('fashion_mnist')['train']
+    yield from loader_rows(train)
+    yield from ready_rows(train)
+    yield from epoch_row(train)
+    yield from answer_row()
