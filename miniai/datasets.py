@@ -49,7 +49,8 @@ def _stacked(ims, what):
     for i,a in enumerate(arrays):
         if a.shape != arrays[0].shape:
             (h0,w0,c0),(h,w,c) = arrays[0].shape,a.shape
-            raise ValueError(f'{what}: picture 0 is {w0}×{h0} with {c0} channels, picture {i} is {w}×{h} with {c}: bring them to one form in a transform')
+            raise ValueError(f'{what}: picture 0 is {w0}×{h0} with {c0} channels, picture {i} is {w}×{h} with {c}: '
+                             'bring them to one form in a transform')
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()  # (n,h,w,c) -> (n,c,h,w)
 
 def image_tensor(
@@ -148,7 +149,8 @@ def _image_and_label(ds):
     if len(pictures) != 1 or len(labels) != 1 or not hasattr(ds, '__len__'):
         raise ValueError(f'ds must be a split with one column of pictures and one of labels, got {type(ds).__name__} with '
                          f'{", ".join(features) or "no columns"}: choose two by ds.select_columns')
-    if ds.format['type'] == 'custom': raise ValueError('ds has a transform, which would be lost: make the plain split ready and transform its batches')
+    if ds.format['type'] == 'custom':
+        raise ValueError('ds has a transform, which would be lost: make the plain split ready, and transform its batches')
     return pictures[0],labels[0]
 
 def _rows(ds, start, stop):
@@ -172,7 +174,8 @@ class ReadyImages(Dataset):
         for start in range(0, len(ds), 1000):
             part = _stacked(_rows(ds, start, min(start+1000, len(ds)))[image], f'column {image!r}, from row {start}')
             if x is None: x = part.new_empty(len(ds), *part.shape[1:])
-            if part.shape[1:] != x.shape[1:]: raise ValueError(f'column {image!r}: picture 0 is {tuple(x.shape[1:])}, picture {start} is {tuple(part.shape[1:])}')
+            if part.shape[1:] != x.shape[1:]:
+                raise ValueError(f'column {image!r}: picture 0 is {tuple(x.shape[1:])}, picture {start} is {tuple(part.shape[1:])}')
             x[start:start+len(part)] = part
         super().__init__(x, torch.tensor(ds[label][:]))
         self.features,self.classes = ds.features,getattr(ds.features[label], 'names', None)
@@ -235,7 +238,8 @@ def _check_parquet(path, columns):
     "Refuse a parquet file that is damaged or lacks one of `columns`"
     import pyarrow as pa, pyarrow.parquet as pq
     try: found = pq.read_schema(path).names
-    except (pa.ArrowException, OSError) as e: raise ValueError(f'{path} is damaged or no parquet file: get it again, or unset MINIAI_DATA ({e})') from e
+    except (pa.ArrowException, OSError) as e:
+        raise ValueError(f'{path} is damaged, or no parquet file: get it again, or unset MINIAI_DATA ({e})') from e
     for o in columns:
         if o not in found: raise ValueError(f'{path} has no column {o!r}, only {", ".join(found)}')
 
@@ -264,10 +268,10 @@ def _as_known(ds, name, folder):
     "The split of a well-known data set, with the features that it has on the hub even where the files don't tell"
     from datasets import ClassLabel, Image as Picture
     from miniai.drawn import CLOTHES, DIGITS
-    ds = ds.select_columns(['image', 'label'])
+    ds,classes = ds.select_columns(['image', 'label']),list(DIGITS if name == 'mnist' else CLOTHES)
     try:
         if not isinstance(ds.features['image'], Picture): ds = ds.cast_column('image', Picture())
-        if not isinstance(ds.features['label'], ClassLabel): ds = ds.cast_column('label', ClassLabel(names=list(DIGITS if name == 'mnist' else CLOTHES)))
+        if not isinstance(ds.features['label'], ClassLabel): ds = ds.cast_column('label', ClassLabel(names=classes))
     except Exception as e: raise ValueError(f'{folder}: columns image and label must hold pictures and class numbers, got {ds.features} ({e})') from e
     return ds
 
@@ -278,16 +282,21 @@ def _read_folder(name, folder):
     files,known = parquet_files(folder),name in _HUB_IDS
     if known:
         for split in ('train', 'test'):
-            if split not in files and (name, split) != ('mnist', 'test'): raise FileNotFoundError(f'no split {split!r} under {folder}, only {", ".join(files)}')
+            if split not in files and (name, split) != ('mnist', 'test'):
+                raise FileNotFoundError(f'no split {split!r} under {folder}, only {", ".join(files)}')
         files = {k: files[k] for k in ('train', 'test') if k in files}
     dd = hf.DatasetDict({k: _read_split(v, k, ['image', 'label'] if known else []) for k,v in files.items()})
     if known: dd = hf.DatasetDict({k: _as_known(v, name, folder) for k,v in dd.items()})
-    if known and 'test' not in dd:
-        n = len(dd['train']) - _HELD_BACK
-        if n < 1: raise FileNotFoundError(f"no split 'test' under {folder}, and {len(dd['train']):,} training rows are too few to hold back {_HELD_BACK:,} of them")
-        print(f"{name}: no split 'test' under {folder}, so the last {_HELD_BACK:,} of the {n+_HELD_BACK:,} training rows serve as test")
-        dd = hf.DatasetDict(train=dd['train'].select(range(n)), test=dd['train'].select(range(n, n+_HELD_BACK)))
-    return dd
+    return _held_back(dd, folder) if known and 'test' not in dd else dd
+
+def _held_back(dd, folder):
+    "`dd` with the end of its training rows as test split"
+    import datasets as hf
+    train = dd['train']
+    n = len(train) - _HELD_BACK
+    if n < 1: raise FileNotFoundError(f"no split 'test' under {folder}, and {len(train):,} training rows are too few to hold back {_HELD_BACK:,}")
+    print(f"no split 'test' under {folder}, so the last {_HELD_BACK:,} of the {len(train):,} training rows serve as test")
+    return hf.DatasetDict(train=train.select(range(n)), test=train.select(range(n, len(train))))
 
 # %% ../nbs/10_datasets.ipynb #43af477c
 _PATIENCE = 3.  # seconds that the hub has to answer
@@ -355,10 +364,10 @@ def _unknown(name, why):
     root = os.environ.get('MINIAI_DATA')
     local = sorted(o.name for o in Path(root).iterdir() if o.is_dir()) if root else []
     near = get_close_matches(name, [*_HUB_IDS, *_BUILT_IN, *local], 1)
-    return ValueError(f"name {name!r} leads to no data set: {why}. {f'Did you mean {near[0]!r}? ' if near else ''}Known are {', '.join(_HUB_IDS)} (drawn where "
-                      f"the real one is out of reach), {', '.join(_BUILT_IN)} (drawn), "
-                      + (f"in MINIAI_DATA={root}: {', '.join(local) or 'nothing'}" if root else 'MINIAI_DATA is not set')
-                      + ", and the names of the Hugging Face hub, such as 'user/name'")
+    near = f'Did you mean {near[0]!r}? ' if near else ''
+    found = f"in MINIAI_DATA={root}: {', '.join(local) or 'nothing'}" if root else 'MINIAI_DATA is not set'
+    return ValueError(f"name {name!r} leads to no data set: {why}. {near}Known are {', '.join(_HUB_IDS)} (drawn where the real one is out of "
+                      f"reach), {', '.join(_BUILT_IN)} (drawn), {found}, and the names of the Hugging Face hub, such as 'user/name'")
 
 def _hub_or_drawn(name):
     "The data set from the hub, or else drawn"
@@ -367,16 +376,17 @@ def _hub_or_drawn(name):
         late = name in _HUB_IDS and not isinstance(hub, str) and hub.why_not(0.5) is None
         if late: drawn = drawn_dd(name)  # while we wait for the answer
         try: return _from_hub(name)
-        except Exception as e: _missed[name],error = f'{e}' if isinstance(e, ConnectionError) else f'{type(e).__name__}: {e}',e
-    else: error = None
-    if name not in _HUB_IDS: raise _unknown(name, _missed[name]) from error
+        except Exception as e:
+            if name not in _HUB_IDS and not isinstance(e, (ConnectionError, FileNotFoundError)): raise  # it is there, and something else went wrong
+            _missed[name] = f'{e}' if isinstance(e, ConnectionError) else f'{type(e).__name__}: {e}'
+    if name not in _HUB_IDS: raise _unknown(name, _missed[name])
     folder = f'{name} is not in MINIAI_DATA' if os.environ.get('MINIAI_DATA') else 'MINIAI_DATA is not set'
     warnings.warn(f'{name}: drawn by the machine, not the real one ({folder}, {_missed[name]})')  # from one line, so Python shows it once
     return drawn or drawn_dd(name)
 
 # %% ../nbs/10_datasets.ipynb #b832196b
 def get_data(
-    name:str,          # 'mnist', 'fashion_mnist', another name of the Hugging Face hub, or a folder in `$MINIAI_DATA`; 'digits' and 'clothes' are drawn
+    name:str,          # 'mnist', 'fashion_mnist', 'digits' or 'clothes' (both drawn), a folder in `$MINIAI_DATA`, or a name of the Hugging Face hub
     source:str='auto'  # Where to look: 'local' ($MINIAI_DATA), 'hub', 'drawn', or 'auto', which tries them in this order
 ):                     # `DatasetDict`; those of the first two names have train and test, with image and label
     "Get a data set from where it is nearest"
@@ -386,7 +396,7 @@ def get_data(
     if source in ('auto', 'local'):
         folder = local_folder(name)
         if folder and folder.is_dir(): return _read_folder(name, folder)
-        if source == 'local': raise _unknown(name, f'there is no folder {folder}' if folder else "source='local' looks into MINIAI_DATA, which is not set")
+        if source == 'local': raise _unknown(name, f'there is no folder {folder}' if folder else "'local' means MINIAI_DATA, which is not set")
     if source == 'drawn' or source == 'auto' and name in _BUILT_IN: return drawn_dd(name)
     return _from_hub(name) if source == 'hub' else _hub_or_drawn(name)
 
@@ -405,7 +415,8 @@ class _DtypeParts:
 
     def real(self):
         code,order = (o.decode() if isinstance(o, bytes) else o for o in (self.code, self.order))
-        if not re.fullmatch('b1|[iuf][1248]', code) or order not in ('<', '>', '=', '|'): raise pickle.UnpicklingError(f'an array of {code}, not of numbers')
+        if not re.fullmatch('b1|[iuf][1248]', code) or order not in ('<', '>', '=', '|'):
+            raise pickle.UnpicklingError(f'an array of {code}, not of numbers')
         return np.dtype(order + code)
 
 class _ArrayParts:
@@ -434,6 +445,8 @@ def _plain(x):
     return a
 
 # %% ../nbs/10_datasets.ipynb #bea12d36
+_MALFORMED = (EOFError, OSError, zlib.error, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError, RecursionError)
+
 def load_pickled(
     path    # File like mnist.pkl.gz: a pickle of three pairs of arrays, compressed by gzip or not
 )->tuple:   # ((x_train, y_train), (x_valid, y_valid), (x_test, y_test))
@@ -447,9 +460,7 @@ def load_pickled(
             raise pickle.UnpicklingError('it does not hold three pairs')
         return tuple(tuple(_plain(o) for o in pair) for pair in content)
     except pickle.UnpicklingError as e: raise ValueError(f'{path} is refused: {e}') from e
-    except (EOFError, OSError, zlib.error, *_MALFORMED) as e: raise ValueError(f'{path} is damaged or no pickle: {type(e).__name__}: {e}') from e
-
-_MALFORMED = (ValueError, TypeError, AttributeError, IndexError, KeyError, OverflowError, MemoryError, UnicodeError, RecursionError)  # what nonsense makes `load` raise
+    except _MALFORMED as e: raise ValueError(f'{path} is damaged or no pickle: {type(e).__name__}: {e}') from e
 
 # %% ../nbs/10_datasets.ipynb #40ec0617
 def _sha256(path):

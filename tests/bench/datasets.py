@@ -30,11 +30,11 @@ def interleaved(ours, peer, rounds):
 
 
 def loader_rows(train):
-    ds = train.select(range(3000)).with_transform(to_tensors)
+    ds = train.select(range(6000)).with_transform(to_tensors)
     for n in (0, 2):
         def loader(cls): return cls(ds, 64, shuffle=True, num_workers=n, collate_fn=collate_dict(ds))
-        ours,peer,ratio = interleaved(loader(DataLoader), loader(torch_data.DataLoader), 11)
-        yield dict(row='HF data set', what=f'transformed pictures, batches of 64, {n} workers', ours=len(ds)/ours, peer=len(ds)/peer,
+        ours,peer,ratio = interleaved(loader(DataLoader), loader(torch_data.DataLoader), 9)
+        yield dict(row='hf', what=f'transformed pictures, batches of 64, {n} workers', ours=len(ds)/ours, peer=len(ds)/peer,
                    peer_name='torch DataLoader', ratio=ratio, bar=1., unit='images/s')
 
 
@@ -43,7 +43,7 @@ def ready_rows(train):
     ready = _ReadyDL(DataLoader(ReadyImages(some), 64, shuffle=True), torch.tensor([0.3]), torch.tensor([0.3]))
     decoding = torch_data.DataLoader(some.with_transform(to_tensors), 64, shuffle=True, collate_fn=collate_dict(some))
     ours,peer,ratio = interleaved(ready, decoding, 5)
-    yield dict(row='HF data set', what='pictures made ready once, normalised, batches of 64', ours=len(some)/ours, peer=len(some)/peer,
+    yield dict(row='hf', what='pictures made ready once, normalised, batches of 64', ours=len(some)/ours, peer=len(some)/peer,
                peer_name='torch DataLoader, decoding each time', ratio=ratio, bar=50., unit='images/s')
 
 
@@ -57,10 +57,10 @@ def epoch_row(train):
         for idxs in torch.randperm(len(images)).split(64): (images.x[idxs]/255 - mean)/std, images.y[idxs]
     times = [(seconds(lambda: epoch(ours)), seconds(by_hand)) for _ in range(7)]
     ours_s,peer_s = (statistics.median(t) for t in zip(*times))
-    yield dict(row='HF data set', what='epoch of Fashion-MNIST made ready, normalised, batches of 64', ours=1000*ours_s, peer=1000*peer_s,
+    yield dict(row='hf', what='epoch of Fashion-MNIST made ready, normalised, batches of 64', ours=1000*ours_s, peer=1000*peer_s,
                peer_name='x[idx] by hand', ratio=statistics.median(p/o for o,p in times), bar=None, unit='ms')
     epoch_s = seconds(lambda: epoch(peer))
-    yield dict(row='HF data set', what='the same, against a torch DataLoader that does not even normalise', ours=1000*ours_s, peer=1000*epoch_s,
+    yield dict(row='hf', what='the same, against a torch DataLoader that does not even normalise', ours=1000*ours_s, peer=1000*epoch_s,
                peer_name='torch DataLoader, TensorDataset', ratio=epoch_s/ours_s, bar=None, unit='ms')
 
 
@@ -74,7 +74,7 @@ def answer_row():
         env = {k: v for k,v in os.environ.items() if k not in ('MINIAI_DATA', 'HF_HUB_OFFLINE')}
         env |= dict(HF_ENDPOINT=f'http://127.0.0.1:{s.getsockname()[1]}', HF_HOME=os.devnull + '/none')
         took = [float(subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout) for _ in range(3)]
-    yield dict(row='get_data', what='an answer with no network and no folder', ours=statistics.median(took), peer=5., peer_name='the limit',
+    yield dict(row='hf', what='get_data with no network and no folder', ours=statistics.median(took), peer=5., peer_name='the limit',
                ratio=5/statistics.median(took), bar=1., unit='s')
 
 

@@ -45,7 +45,7 @@ def only_axes(n): return rounded_up(n)[1]
 def hides_last(n): return hide(*plt.subplots(math.isqrt(n), math.ceil(n/math.isqrt(n)), squeeze=False), n-1)
 
 
-def far_too_many(n): return hide(*plt.subplots(n, n, squeeze=False), n)
+def far_too_many(n): return hide(*plt.subplots(n, 3, squeeze=False), n)
 
 
 def moved(im):
