@@ -49,7 +49,7 @@ lessons: .venv/.installed
 	$(BIN)/jupyter lab nbs
 
 outputs: .venv/.installed
-	$(TEST_ENV) $(BIN)/python tests/run_lessons.py
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python tests/run_lessons.py
 
 clean:
 	rm -rf .venv build dist *.egg-info train.png .pytest_cache .ruff_cache .hypothesis
