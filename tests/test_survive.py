@@ -1,0 +1,417 @@
+"Runs that survive: killed at any moment and resumed, damaged or foreign checkpoints, errors and Ctrl-C that leave nothing behind"
+import io, multiprocessing, os, random, signal, subprocess, sys, textwrap, time
+from functools import partial
+from pathlib import Path
+import numpy as np, pytest, torch, torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
+from miniai.check import difference
+from miniai.learner import *
+from miniai.sched import RecorderCB
+from tests import survivor
+from tests.common import ROOT
+from tests.test_learner import batches
+
+MOMENTS = 5  # in each configuration; the long test takes four times as many
+CONTEXT = multiprocessing.get_context('forkserver')
+CONTEXT.set_forkserver_preload(['tests.survivor'])  # imports are paid once
+
+
+def start(folder, config, moment=None):
+    process = CONTEXT.Process(target=survivor.run, args=(str(folder), config, moment))
+    process.start()
+    return process
+
+
+def finish(folder, config):
+    "Run to the end, and give the outcome"
+    process = start(folder, config)
+    process.join(120)
+    assert process.exitcode == 0, (Path(folder)/'out.txt').read_text()
+    return torch.load(Path(folder)/'outcome.pt', weights_only=True)
+
+
+_WHOLE = {}
+
+def whole(config, tmp_path_factory):
+    "The outcome of the run that is never killed, and how long it takes"
+    key = tuple(config.items())
+    if key not in _WHOLE:
+        begin,folder = time.monotonic(),tmp_path_factory.mktemp('whole')
+        _WHOLE[key] = finish(folder, config),time.monotonic() - begin
+    return _WHOLE[key]
+
+
+IN_BATCH = [e for e in EVENTS if e not in ACTIONS and not e.endswith(('_fit', '_epoch'))]
+
+def some_moment(rng, kind):
+    "When to be killed: at an event of a training or a validation batch, within the writing of a checkpoint, or after some seconds"
+    if kind == 'batch': return rng.choice(IN_BATCH),True,rng.randint(1, 2*survivor.BATCHES)
+    if kind == 'valid': return rng.choice(['before_batch', 'after_predict', 'after_batch', 'before_epoch', 'after_epoch']),False,rng.randint(1, 3)
+    if kind == 'write': return 'write',rng.choice(['half', 'sync', 'renamed']),rng.randint(1, 12),rng.random()
+    return 'time',rng.random()
+
+
+def kill_at(folder, config, moment, seconds):
+    "Start a run and have it killed; False if it came to its end before"
+    process = start(folder, config, None if moment[0] == 'time' else moment)
+    if moment[0] == 'time':
+        process.join(moment[1]*seconds)
+        process.kill()
+    process.join(120)
+    assert process.exitcode in (0, -signal.SIGKILL), (Path(folder)/'out.txt').read_text()
+    return process.exitcode != 0
+
+
+def check_killed_runs(config, n, tmp_path_factory, seed):
+    (want,seconds),rng = whole(config, tmp_path_factory),random.Random(seed)
+    killed = 0
+    for i in range(n):
+        folder,moments = tmp_path_factory.mktemp('killed'),[some_moment(rng, ('batch', 'valid', 'write', 'time')[i % 4])]
+        if i % 5 == 4: moments.append(some_moment(rng, 'batch'))  # and killed again after it was resumed
+        killed += sum([kill_at(folder, config, moment, seconds) for moment in moments])
+        found = difference(finish(folder, config), want, rtol=0, atol=0)
+        assert not found, f'seed {seed}, killed at {moments}: {found}\n{(folder/"out.txt").read_text()}'
+    assert killed >= n//2
+
+
+CONFIGS = [dict(opt='momentum', workers=0), dict(opt='adam', workers=2), dict(opt='torch_adam', workers=0, loader='torch'),
+           dict(opt='momentum', workers=2, loader='torch')]
+IDS = ['-'.join(map(str, c.values())) for c in CONFIGS]
+
+
+@pytest.mark.parametrize('config', CONFIGS, ids=IDS)
+def test_a_killed_run_ends_as_the_one_that_was_not(config, tmp_path_factory):
+    check_killed_runs(config, MOMENTS, tmp_path_factory, random.randrange(10**6))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('config', CONFIGS + [dict(opt='adam', workers=0), dict(opt='momentum', workers=2)], ids=IDS + ['adam-0', 'momentum-2'])
+def test_killed_at_many_moments(config, tmp_path_factory):
+    check_killed_runs(config, 4*MOMENTS, tmp_path_factory, random.randrange(10**6))
+
+
+# -- checkpoints that are damaged, foreign, old or left over
+
+def trained(folder, epochs=survivor.EPOCHS, resume=False, cbs=(), **config):
+    learn = survivor.build(folder, cbs=cbs, **config)
+    learn.fit(epochs, resume=resume)
+    return learn
+
+
+def weights(learn): return torch.cat([t.detach().flatten().float() for t in learn.model.state_dict().values()])
+def table(learn): return [{k: v for k,v in r.items() if k != 'time'} for r in learn.history]
+def checkpoints(folder): return sorted((Path(folder)/'checkpoints').iterdir())
+
+
+class PowerCut(Callback):
+    "An error at a batch of the second epoch"
+    def __init__(self, batch=6): self.batch = batch
+    def before_batch(self, learn):
+        if learn.training and (learn.epoch, learn.iter) == (1, self.batch): raise OSError('power cut')
+
+
+def cut(folder, **config):
+    with pytest.raises(OSError, match='power cut'): trained(folder, cbs=[PowerCut()], **config)
+
+
+def damage_end(path): path.write_bytes(path.read_bytes()[:-200])
+def damage_half(path): path.write_bytes(path.read_bytes()[:path.stat().st_size//2])
+def damage_all(path): path.write_bytes(b'')
+def damage_a_number(path):
+    "Turn one bit of a weight around"
+    data = bytearray(path.read_bytes())
+    data[data.index(torch.load(path, weights_only=True)['model']['0.weight'].numpy().tobytes()) + 5] ^= 16
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize('damage', [damage_end, damage_half, damage_all, damage_a_number])
+def test_a_damaged_checkpoint_is_passed_over(damage, tmp_path, capsys):
+    whole = trained(tmp_path/'whole')
+    cut(tmp_path/'cut')
+    last = checkpoints(tmp_path/'cut')[-1]
+    damage(last)
+    resumed = trained(tmp_path/'cut', resume=True)
+    assert torch.equal(weights(whole), weights(resumed)) and table(whole) == table(resumed)
+    out = capsys.readouterr().out
+    assert f'{last} cannot be read, looking at the one before' in out and '1 epochs and 4 batches are done' in out
+
+
+def test_nothing_to_resume(tmp_path, capsys):
+    whole,fresh = trained(tmp_path/'a'),trained(tmp_path/'b', resume=True)
+    assert torch.equal(weights(whole), weights(fresh)) and 'starting afresh' in capsys.readouterr().out
+    for path in checkpoints(tmp_path/'b'): damage_half(path)
+    again = trained(tmp_path/'b', resume=True)
+    assert torch.equal(weights(whole), weights(again)) and 'starting afresh' in capsys.readouterr().out
+    with pytest.raises(ValueError, match='needs one CheckpointCB in cbs, there are 0'): Learner(nn.Linear(1, 1)).fit(1, resume=True)
+
+
+def test_resuming_a_run_that_is_complete_or_longer(tmp_path, capsys):
+    whole = trained(tmp_path)
+    again = trained(tmp_path, resume=True)
+    assert torch.equal(weights(whole), weights(again)) and table(whole) == table(again) and '3 epochs are done' in capsys.readouterr().out
+    longer = trained(tmp_path, epochs=4, resume=True)
+    assert table(longer)[:-2] == table(whole) and [r['epoch'] for r in longer.history] == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_a_checkpoint_of_another_model_names_the_keys(tmp_path):
+    cut(tmp_path)
+    for change,words in ((lambda m: m.add_module('extra', nn.Linear(3, 2)), 'missing: extra.bias, extra.weight'), (lambda m: m.pop(4), 'unexpected: 4.bias, 4.weight'),
+                         (lambda m: m.__setitem__(4, nn.Linear(12, 4)), 'of another shape: 4.bias, 4.weight')):
+        learn = survivor.build(tmp_path)
+        change(learn.model)
+        before = weights(learn)
+        with pytest.raises(ValueError, match=f'is a checkpoint of another model: {words}'): learn.fit(3, resume=True)
+        assert torch.equal(before, weights(learn))  # and nothing was loaded
+
+
+def test_a_checkpoint_of_other_callbacks_names_them(tmp_path):
+    cut(tmp_path)
+    learn = survivor.build(tmp_path)
+    learn.cbs.remove(learn.log)
+    with pytest.raises(ValueError, match='written with the callbacks .*log.*this learner has'): learn.fit(3, resume=True)
+
+
+@pytest.mark.parametrize('keep', [1, 2, 5])
+def test_so_many_checkpoints_are_kept(keep, tmp_path):
+    learn = survivor.build(tmp_path)
+    learn.checkpoint.keep = keep
+    learn.fit(2)
+    files = learn.checkpoint.files()
+    assert len(files) == keep and files == checkpoints(tmp_path)
+    assert torch.load(files[-1], weights_only=True)['epoch'] == 2
+
+
+def test_leftovers_of_a_killed_write_are_removed(tmp_path):
+    cut(tmp_path)
+    rest = tmp_path/'checkpoints'/'.checkpoint-000009-00001-00000004.pt.99999.tmp'
+    rest.write_bytes(b'half a checkpoint')
+    trained(tmp_path, resume=True)
+    assert not rest.exists() and len(checkpoints(tmp_path)) == 3
+
+
+def test_a_fresh_run_does_not_mistake_an_older_one_for_itself(tmp_path):
+    trained(tmp_path/'both', epochs=5)
+    whole = trained(tmp_path/'alone', opt='adam')
+    for batch in (0, 6):  # before the first checkpoint of the second epoch, and later
+        folder = tmp_path/f'both'
+        with pytest.raises(OSError): trained(folder, cbs=[PowerCut(batch)], opt='adam')
+        resumed = trained(folder, resume=True, opt='adam')
+        assert torch.equal(weights(whole), weights(resumed)) and table(resumed) == table(whole)
+
+
+def test_a_fit_that_only_validates_writes_no_checkpoint(tmp_path):
+    learn = trained(tmp_path)
+    before = checkpoints(tmp_path)
+    learn.fit(1, train=False)
+    assert checkpoints(tmp_path) == before
+    learn.validate(); learn.get_preds()
+    assert checkpoints(tmp_path) == before
+
+
+def test_what_could_not_be_read_back_is_refused_at_once(tmp_path):
+    class Odd(Callback):
+        def state_dict(self): return dict(best=np.float64(1))
+        def load_state_dict(self, state): pass
+    with pytest.raises(TypeError, match='tensors and plain values only.*numpy'): trained(tmp_path, cbs=[Odd()])
+    assert checkpoints(tmp_path) == []
+
+
+def test_an_optimizer_without_a_state_is_mentioned(tmp_path, capsys):
+    class Plain:
+        def __init__(self, params, lr): self.params,self.lr = list(params),lr
+        def step(self):
+            with torch.no_grad():
+                for p in self.params: p -= self.lr*p.grad
+        def zero_grad(self):
+            for p in self.params: p.grad = None
+    def build(where):
+        torch.manual_seed(0)
+        return Learner(nn.Linear(6, 3), survivor.Dls(batches(6), batches(2)), F.cross_entropy, 0.1, [CheckpointCB(where, every_batches=2)], Plain)
+    whole = build(tmp_path/'whole')
+    whole.fit(3)
+    with pytest.raises(OSError): build(tmp_path/'cut').fit(3, cbs=PowerCut(3))
+    resumed = build(tmp_path/'cut')
+    resumed.fit(3, resume=True)
+    assert torch.equal(weights(whole), weights(resumed)) and 'Plain has no state_dict' in capsys.readouterr().out
+
+
+def test_early_stopping_goes_on_counting_after_a_resume(tmp_path, capsys):
+    def build(where, *cbs):
+        torch.manual_seed(0)
+        return Learner(nn.Linear(6, 3), survivor.Dls(batches(4), batches(2, seed=1)), F.cross_entropy, 5., [survivor.Silent(), EarlyStoppingCB(patience=3),
+                       SaveBestCB(tmp_path/where/'best.pt'), CheckpointCB(tmp_path/where), *cbs])
+    whole = build('whole')
+    whole.fit(30)
+    class Cut(Callback):
+        def before_epoch(self, learn):
+            if learn.epoch == whole.epoch - 1: raise OSError('power cut')
+    with pytest.raises(OSError): build('cut', Cut()).fit(30)
+    resumed = build('cut')
+    resumed.fit(30, resume=True)
+    assert whole.epoch < 29 and table(resumed) == table(whole)
+    best = [torch.load(tmp_path/w/'best.pt', weights_only=True)['model']['weight'] for w in ('whole', 'cut')]
+    assert torch.equal(*best)
+
+
+@pytest.mark.parametrize('values,best', [([float('nan'), 3., 2., 2.5, 2.5], 2.), ([float('nan')]*3, None)])
+def test_a_loss_that_is_no_number_is_never_the_best(values, best, tmp_path, capsys):
+    class Told(Callback):
+        order = 1
+        def after_epoch(self, learn):
+            if not learn.training: learn.history[-1]['loss'] = values[learn.epoch]
+    stop = EarlyStoppingCB(patience=2 if best else 3)
+    Learner(nn.Linear(6, 3), survivor.Dls(batches(2), batches(2)), F.cross_entropy, 0.1, [survivor.Silent(), Told(), stop]).fit(len(values))
+    assert (stop.best == best if best else stop.best != stop.best) and 'stopped after epoch' in capsys.readouterr().out
+
+
+def test_a_log_cut_off_in_a_line_can_be_continued(tmp_path):
+    path = tmp_path/'log.jsonl'
+    path.write_text('{"kind": "fit"}\n{"kind": "epo')
+    Learner(nn.Linear(6, 3), survivor.Dls(batches(2), None), F.cross_entropy, 0.1, [survivor.Silent(), LogCB(path)]).fit(1)
+    assert [r['kind'] for r in read_log(path)] == ['fit', 'fit', 'batch', 'epoch']
+
+
+KEPT = dict(workers=2, keep_workers=True)  # not with PyTorch's loader: its workers go on with random states that nobody else knows
+
+@pytest.mark.parametrize('accumulate,config', [(False, dict()), (True, dict()), (True, KEPT), (True, dict(generator=True)), (True, dict(generator=True, **KEPT)),
+                                               (False, dict(loader='torch')), (True, dict(loader='torch')), (False, dict(loader='torch', workers=2)),
+                                               (True, dict(loader='torch', generator=True))], ids=str)
+def test_a_run_resumes_in_the_middle_of_an_epoch(accumulate, config, tmp_path):
+    def build(where, *cbs):
+        learn = survivor.build(tmp_path/where, cbs=cbs, **config)
+        if not accumulate: learn.cbs.remove(learn.accumulate)
+        next(iter(learn.dls.train))  # a look at a batch, as everybody takes
+        return learn
+    whole = build('whole')
+    whole.fit(2)
+    with pytest.raises(OSError): build('cut', PowerCut(7)).fit(2)
+    resumed = build('cut')
+    resumed.fit(2, resume=True)
+    assert torch.equal(weights(whole), weights(resumed)) and table(whole) == table(resumed)
+
+
+class Limit(Callback):
+    "Epochs of so many batches"
+    def __init__(self, n): self.n = n
+    def before_batch(self, learn):
+        if learn.training and learn.iter == self.n: raise CancelEpochException()
+
+
+@pytest.mark.parametrize('config', [dict(), dict(workers=2), dict(generator=True), dict(workers=2, keep_workers=True), dict(loader='torch')], ids=str)
+def test_epochs_that_are_left_early_are_not_continued(config, tmp_path):
+    whole = trained(tmp_path/'whole', cbs=[Limit(7)], **config)
+    with pytest.raises(OSError): trained(tmp_path/'cut', cbs=[Limit(7), PowerCut(5)], **config)
+    resumed = trained(tmp_path/'cut', cbs=[Limit(7)], resume=True, **config)
+    assert torch.equal(weights(whole), weights(resumed)) and table(whole) == table(resumed)
+
+
+# -- errors and Ctrl-C
+
+class Fails(Callback):
+    "Raises `error` at the `nth` time of an event"
+    order = 2  # the bars are open by then
+    def __init__(self, event, error, nth=2):
+        self.left = nth
+        def told(learn):
+            self.left -= 1
+            if not self.left: raise error('raised by the test')
+        setattr(self, event, told)
+
+
+class FailingModel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lin,self.left = nn.Linear(6, 3),3
+    def forward(self, x):
+        self.left -= 1
+        if not self.left: raise RuntimeError('raised by the test')
+        return self.lin(x)
+
+
+class Terminal(io.StringIO):
+    "A stream that says that it is a terminal, so that bars are drawn"
+    def isatty(self): return True
+
+
+def children():
+    "The processes that this one has started and that live"
+    return {p for p in Path('/proc').glob('[0-9]*/stat') if _parent(p) == os.getpid()}
+
+def _parent(path):
+    try: state,parent = path.read_text().rpartition(')')[2].split()[:2]
+    except OSError: return None
+    return int(parent) if state != 'Z' else None
+
+
+def gone(before):
+    "Have all processes started since gone, within 5 seconds?"
+    end = time.monotonic() + 5
+    while (rest := children() - before) and time.monotonic() < end: time.sleep(0.02)
+    return not rest
+
+
+def loaders(workers, loader):
+    make = partial(survivor.LOADERS[loader], num_workers=workers, batch_size=8)
+    return survivor.Dls(make(survivor.Noisy(85, 1), shuffle=True), make(survivor.Noisy(29, 2)))
+
+
+WHERE = [('model', RuntimeError), *((e, RuntimeError) for e in EVENTS if e not in ACTIONS), ('after_loss', KeyboardInterrupt), ('before_batch', CancelFitException)]
+
+@pytest.mark.parametrize('loader', ['ours', 'torch'])
+@pytest.mark.parametrize('where,error', WHERE)
+def test_an_error_leaves_nothing_behind(where, error, loader, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'stderr', Terminal())
+    before,metrics,progress = children(),survivor.Silent(accuracy=Accuracy()),ProgressCB()
+    cbs = [metrics, progress, RecorderCB(), LogCB(tmp_path/'log.jsonl'), CheckpointCB(tmp_path, every_batches=3), AccumulateCB(2)]
+    learn = Learner(FailingModel() if where == 'model' else nn.Linear(6, 3), loaders(2, loader), F.cross_entropy, 0.1, cbs)
+    guests = [] if where == 'model' else [Fails(where, error, 1 if where.endswith('_fit') else 2)]
+    caught = None
+    try: learn.fit(2, cbs=guests)
+    except (RuntimeError, KeyboardInterrupt) as e: caught = e  # kept, with its traceback, as a notebook does
+    assert (caught is None) == (error is CancelFitException)
+    assert list(learn.cbs) == cbs and learn._calls is None and '_log' not in vars(metrics)
+    assert not tqdm._instances and progress.mbar.disable
+    assert gone(before), 'worker processes live on'
+    assert learn.do_step and learn.first_iter == 0 and not list(tmp_path.glob('.*'))
+    rows = len(learn.history)
+    learn.fit(1)
+    assert len(learn.history) == rows + 2 and gone(before)
+    assert [r['kind'] for r in read_log(tmp_path/'log.jsonl')].count('epoch') == len(learn.history)
+
+
+INTERRUPTED = '''
+    import os, signal, sys, threading, time
+    import torch.nn.functional as F
+    from torch import nn
+    from miniai.learner import *
+    from tests.test_survive import children, gone, loaders
+    class Tell(Callback):
+        seen = []
+        def after_batch(self, learn):
+            if learn.epoch == 1: print('ready', flush=True); time.sleep(0.05)
+        def cleanup_batch(self, learn): self.seen.append('batch') if learn.epoch == 1 else None
+        def cleanup_epoch(self, learn): self.seen.append('epoch') if learn.epoch == 1 else None
+        def cleanup_fit(self, learn): self.seen.append('fit')
+    before = children()
+    learn = Learner(nn.Linear(6, 3), loaders({workers}, 'ours'), F.cross_entropy, 0.1, [MetricsCB(), ProgressCB()])
+    try: learn.fit(100, cbs=Tell())
+    except KeyboardInterrupt:
+        rows = len(learn.history)
+        assert Tell.seen[-2:] == ['epoch', 'fit'] and learn.epoch == 1 and rows >= 2, (Tell.seen, rows)
+        assert gone(before) and len(learn.cbs) == 2
+        learn.fit(1)
+        assert len(learn.history) == rows + 2
+        print('went on', flush=True)
+    else: print('not interrupted')
+'''
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_ctrl_c_travels_on_and_the_next_fit_works(workers):
+    code = textwrap.dedent(INTERRUPTED).replace('{workers}', str(workers))
+    process = subprocess.Popen([sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    for line in process.stdout:
+        if line == 'ready\n': break
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    out,err = process.communicate(timeout=60)
+    assert process.returncode == 0 and out.endswith('went on\n'), out + err
