@@ -89,7 +89,7 @@ class Accuracy:
     def __init__(self): self.reset()
     def reset(self): self.right,self.n = 0,0
     def update(self, preds, targ):
-        self.right = self.right + (preds.detach().argmax(1) == targ).sum()
+        self.right = self.right + (preds.argmax(1) == targ).sum()
         self.n += targ.numel()
     def compute(self): return self.right/self.n if self.n else float('nan')
 
@@ -116,17 +116,16 @@ def split_batch(
     n_inp:int=1    # How many of a tuple are inputs
 )->tuple:          # ((args, kwargs) for the model, tuple of targets)
     "Take a batch apart into what the model gets and what the loss gets"
-    if isinstance(batch, Mapping):
-        inputs = {k: v for k,v in batch.items() if k not in TARGETS}
-        targets = tuple(v for k,v in batch.items() if k in TARGETS)
-        return ((tuple(inputs.values()), {}) if len(inputs) == 1 else ((), inputs)),targets
-    if not isinstance(batch, (list, tuple)): batch = (batch,)
-    return (tuple(batch[:n_inp]), {}),tuple(batch[n_inp:])
+    if isinstance(batch, (list, tuple)): return (tuple(batch[:n_inp]), {}),tuple(batch[n_inp:])
+    if not isinstance(batch, Mapping): return ((batch,), {}),()
+    inputs = {k: v for k,v in batch.items() if k not in TARGETS}
+    targets = tuple(v for k,v in batch.items() if k in TARGETS)
+    return ((tuple(inputs.values()), {}) if len(inputs) == 1 else ((), inputs)),targets
 
 def batch_size(batch)->int:
     "How many samples a batch holds"
-    if isinstance(batch, Mapping): return len(next(iter(batch.values())))
-    return len(batch[0] if isinstance(batch, (list, tuple)) else batch)
+    parts = batch if isinstance(batch, (list, tuple)) else list(batch.values()) if isinstance(batch, Mapping) else (batch,)
+    return len(next((p for p in parts if isinstance(p, torch.Tensor)), parts[0]))
 
 def first_target(batch, n_inp=1):
     "The target that metrics are computed with, None if there is none"
@@ -139,9 +138,10 @@ def_device = 'mps' if torch.backends.mps.is_available() else 'cuda' if torch.cud
 def _map_tensors(f, x):
     "`x` with `f` applied to each tensor in it, however deep it lies"
     if isinstance(x, torch.Tensor): return f(x)
+    if isinstance(x, (list, tuple)):
+        parts = [_map_tensors(f, o) for o in x]
+        return type(x)(*parts) if hasattr(x, '_fields') else type(x)(parts)
     if isinstance(x, Mapping): return {k: _map_tensors(f, v) for k,v in x.items()}
-    if isinstance(x, tuple) and hasattr(x, '_fields'): return type(x)(*(_map_tensors(f, o) for o in x))
-    if isinstance(x, (list, tuple)): return type(x)(_map_tensors(f, o) for o in x)
     return x
 
 def to_device(
@@ -149,7 +149,8 @@ def to_device(
     device=def_device # Where they should go
 ):
     "Move the tensors in `x` to `device`"
-    return _map_tensors(lambda t: t.to(device, non_blocking=True), x)
+    device = torch.device(device)
+    return _map_tensors(lambda t: t if t.device == device else t.to(device, non_blocking=True), x)
 
 def to_cpu(x):
     "The tensors in `x` detached, on the CPU, and half precision made whole"
@@ -199,7 +200,7 @@ class _Call:
 # %% ../nbs/12_learner.ipynb #d4536d7b
 class Learner:
     "A model, data, a loss and an optimizer, and the loop that trains the one with the others"
-    opt,do_step,looking,first_iter = None,True,False,0
+    opt,do_step,looking,first_iter,n_inp = None,True,False,0,1
     _calls = _acts = last_calls = None  # who is called at which event; worked out once a fit
 
     def __init__(self,
@@ -275,12 +276,13 @@ def one_epoch(self:Learner, training:bool):
     self.dl = self.dls.train if training else self.dls.valid
     self._one_epoch()
 
+# %% ../nbs/12_learner.ipynb #cce069ce
 def _batches(dl): yield from dl
 
 @patch
 @with_cbs('epoch')
 def _one_epoch(self:Learner):
-    with closing(_batches(self.dl)) as batches:  # whatever happens, a generator that is closed lets go of the loader, and that of its workers
+    with closing(_batches(self.dl)) as batches:
         for self.iter,self.batch in enumerate(batches, self.first_iter): self._one_batch()
 
 @patch
@@ -307,9 +309,9 @@ def _plan(self:Learner, guests=()):
 @patch
 def callback(self:Learner, method_nm:str):
     "Tell the callbacks of an event; of a cleanup all of them hear, whatever the others raise"
-    if self._calls is None or method_nm not in self._calls: return run_cbs(self.cbs, method_nm, self)
-    error = None
-    for call in self._calls[method_nm]:
+    calls,error = (self._calls or {}).get(method_nm),None
+    if calls is None: return run_cbs(self.cbs, method_nm, self)
+    for call in calls:
         start = time.perf_counter()
         try: call.method(self)
         except BaseException as e:
@@ -397,14 +399,13 @@ class MetricsCB(Callback):
     def before_fit(self, learn): learn.metrics = self
     def before_epoch(self, learn):
         for m in self.all_metrics.values(): m.reset()
-        self.start = time.perf_counter()
+        self.placed,self.start = False,time.perf_counter()
 
     def after_batch(self, learn):
         if self.metrics:
-            targ,preds = first_target(learn.batch, getattr(learn, 'n_inp', 1)),learn.preds.detach()
-            for m in self.metrics.values():
-                if hasattr(m, 'to'): m.to(preds.device)
-                m.update(preds, targ)
+            targ,preds = first_target(learn.batch, learn.n_inp),learn.preds.detach()
+            if not self.placed: self._place(preds.device)
+            for m in self.metrics.values(): m.update(preds, targ)
         self.loss.update(learn.loss, batch_size(learn.batch))
 
     def after_epoch(self, learn):
@@ -412,6 +413,14 @@ class MetricsCB(Callback):
         part = dict(epoch=learn.epoch, train='train' if learn.training else 'eval')
         learn.history.append({**values, **part, 'time': time.perf_counter() - self.start})
         self._log({**{n: f'{v:.3f}' for n,v in values.items()}, **part})
+
+# %% ../nbs/12_learner.ipynb #b464ce31
+@patch
+def _place(self:MetricsCB, device):
+    "Move the metrics that can be moved"
+    for m in self.metrics.values():
+        if hasattr(m, 'to'): m.to(device)
+    self.placed = True
 
 # %% ../nbs/12_learner.ipynb #5df62b7d
 class TrainLearner(Learner):
@@ -491,13 +500,11 @@ class _Lines:
 # %% ../nbs/12_learner.ipynb #09d1ddaf
 class _LastValue:
     "The last value of a tensor that arrived on the CPU: neither sending nor reading waits for the device"
-    def __init__(self): self.buffer = None
-    def send(self, t):
-        if self.buffer is None:
-            self.buffer = torch.full((), float('nan'), pin_memory=t.is_cuda)
-            self.seen = self.buffer.numpy()  # the same memory
-        self.buffer.copy_(t.detach(), non_blocking=True)
-    def read(self): return float('nan') if self.buffer is None else float(self.seen)
+    def __init__(self):
+        self.buffer = torch.full((), float('nan'), pin_memory=torch.cuda.is_initialized())
+        self.seen = self.buffer.numpy()  # the same memory
+    def send(self, t): self.buffer.copy_(t.detach(), non_blocking=True)
+    def read(self): return float(self.seen)
 
 # %% ../nbs/12_learner.ipynb #7f425b24
 class ProgressCB(Callback):
@@ -512,7 +519,7 @@ class ProgressCB(Callback):
 
     def before_fit(self, learn):
         self.out = _Page() if _in_notebook() else _Lines()
-        self.first,self.losses,self.val_losses,self.last,self.dlbar = True,[],[],_LastValue(),None
+        self.first,self.losses,self.val_losses,self.val_places,self.last,self.dlbar = True,[],[],[],_LastValue(),None
         self.drawn,self.figure = 0.,None
         learn.epochs = self.mbar = self._bar(learn.epochs, desc='epoch')
         self.metrics = getattr(learn, 'metrics', None)
@@ -539,7 +546,9 @@ def after_batch(self:ProgressCB, learn):
 def after_epoch(self:ProgressCB, learn):
     "Keep the validation loss, and draw"
     if self.metrics is None: return
-    if not learn.training: self.val_losses.append((len(self.losses), float(self.metrics.loss.compute())))
+    if not learn.training:
+        self.val_losses.append(float(self.metrics.loss.compute()))
+        self.val_places.append(len(self.losses))
     if self.plot: self._draw(learn, now=True)
 
 # %% ../nbs/12_learner.ipynb #d509d5a6
@@ -579,7 +588,7 @@ def _draw(self:ProgressCB, learn, now=False):
         self.handle = display(self.figure, display_id=True)
     self.axis.clear()
     self.axis.plot(torch.stack(self.losses).cpu(), label='train')
-    if self.val_losses: self.axis.plot(*zip(*self.val_losses), marker='o', label='valid')
+    if self.val_losses: self.axis.plot(self.val_places, self.val_losses, marker='o', label='valid')
     self.axis.set(xlabel='batch', ylabel='loss')
     self.axis.legend()
     self.handle.update(self.figure)
@@ -646,6 +655,7 @@ class LRFinderCB(Callback):
         if not getattr(learn.opt, 'param_groups', None):
             raise TypeError(f'the range test changes the rate in opt.param_groups, and {type(learn.opt).__name__} has none')
         self.lrs,self.losses,self.min = [],[],float('inf')
+        self.sched = torch.optim.lr_scheduler.ExponentialLR(learn.opt, self.gamma)
 
     def before_epoch(self, learn):
         if not learn.training: raise CancelEpochException()
@@ -655,7 +665,7 @@ class LRFinderCB(Callback):
         self.losses.append(loss := learn.loss.item())
         self.min = min(self.min, loss)
         if loss != loss or loss > self.max_mult*self.min: raise CancelFitException()
-        for group in learn.opt.param_groups: group['lr'] *= self.gamma
+        if learn.do_step: self.sched.step()
 
     def cleanup_fit(self, learn):
         if len(getattr(self, 'losses', ())) > 1: self.plot()
@@ -727,7 +737,7 @@ def get_preds(self:Learner,
     preds,targs,device = [],[],_device_of(self.model)
     with _evaluating(self.model):
         for batch in dl:
-            (args,kwargs),targets = split_batch(batch, getattr(self, 'n_inp', 1))
+            (args,kwargs),targets = split_batch(batch, self.n_inp)
             preds.append(to_cpu(self.model(*to_device(args, device), **to_device(kwargs, device))))
             targs.append(targets[0] if targets else None)
     if not preds: raise ValueError('the loader gave no batch: there is nothing to predict')
@@ -889,7 +899,7 @@ class _Monitor(Callback):
         if not any(isinstance(cb, MetricsCB) for cb in learn.cbs):
             raise ValueError(f'{type(self).__name__} watches {self.monitor!r}, and there is no MetricsCB to measure it: add one to cbs')
         if not learn._has_valid(): raise ValueError(f'{type(self).__name__} watches validation values, and there is no validation set')
-        self.best = None
+        self.best = float('nan')
 
     def state_dict(self): return {k: v for k,v in vars(self).items() if k in ('best', 'waited')}
     def load_state_dict(self, state): vars(self).update(state)
@@ -899,7 +909,7 @@ class _Monitor(Callback):
         row = learn.history[-1]
         if self.monitor not in row: raise ValueError(f'{type(self).__name__} watches {self.monitor!r}; the table has {", ".join(row)}')
         value = row[self.monitor]
-        if value != value or self.best is not None and not self.sign*(value - self.best) > self.min_delta: return False
+        if value != value or self.sign*(value - self.best) <= self.min_delta: return False  # no comparison with nan is true
         self.best = value
         return True
 
@@ -923,7 +933,7 @@ class EarlyStoppingCB(_Monitor):
         if learn.training: return
         self.waited = 0 if self._better(learn) else self.waited + 1
         if self.waited >= self.patience:
-            print(f'stopped after epoch {learn.epoch}: {self.monitor} has not got better than {self.best} for {self.patience} epochs')
+            print(f'stopped after epoch {learn.epoch}: {self.monitor} has not got better than {self.best:.4g} for {self.patience} epochs')
             raise CancelFitException()
 
 # %% ../nbs/12_learner.ipynb #0f34bb96
@@ -1077,7 +1087,7 @@ def before_epoch(self:CheckpointCB, learn):
     "Remember how the epoch began"
     if not learn.training: return
     if self.resumed: self._start_loader(learn)
-    else: self.epoch_rng,self.generators,self.loader = rng_state(),[g.get_state() for g in _generators(learn.dls)],_loader_state(learn)
+    else: self.epoch_rng,self.generators,self.loaders = rng_state(),[g.get_state() for g in _generators(learn.dls)],_loader_states(learn.dls)
 
 @patch
 def after_batch(self:CheckpointCB, learn):
@@ -1094,10 +1104,20 @@ def after_epoch(self:CheckpointCB, learn):
         self._write(learn, learn.epoch + 1, 0)
 
 # %% ../nbs/12_learner.ipynb #aee78917
-def _loader_state(learn):
-    "The state of the training loader, if it can tell it"
-    return learn.dls.train.state_dict() if hasattr(learn.dls.train, 'state_dict') else None
+def _loaders(dls): return [getattr(dls, name, None) for name in ('train', 'valid')]
 
+def _loader_states(dls):
+    "The states of those loaders that can tell it, as they are before an epoch: a loop over one that was left early is not to be continued"
+    states = [dl.state_dict() if hasattr(dl, 'load_state_dict') else None for dl in _loaders(dls)]
+    return [{**s, 'batches': None} if s and 'batches' in s else s for s in states]
+
+def _set_loaders(dls, states, generators):
+    "Put back the states of loaders, and of the random generators that they own"
+    for dl,state in zip(_loaders(dls), states):
+        if state is not None: dl.load_state_dict(state)
+    for g,state in zip(_generators(dls), generators): g.set_state(state)
+
+# %% ../nbs/12_learner.ipynb #c1d91333
 def _stateful(learn, me):
     "The callbacks that have a state to keep, by names that tell them apart"
     cbs = [cb for cb in learn.cbs if cb is not me and hasattr(cb, 'state_dict') and hasattr(cb, 'load_state_dict')]
@@ -1111,7 +1131,7 @@ def _write(self:CheckpointCB, learn, epoch, done):
                  grads=[p.grad for p in learn.model.parameters()],
                  opt=learn.opt.state_dict() if hasattr(learn.opt, 'load_state_dict') else None,
                  generators=self.generators if done else [g.get_state() for g in _generators(learn.dls)],
-                 epoch_rng=self.epoch_rng if done else None, loader=self.loader if done else _loader_state(learn))
+                 epoch_rng=self.epoch_rng if done else None, loaders=self.loaders if done else _loader_states(learn.dls))
     number = 1 + max((int(path.name.split('-')[1]) for path in self.files()), default=0)
     path = self.folder/f'checkpoint-{number:06d}-{epoch:05d}-{done:08d}.pt'
     _write_safely(path, lambda f: torch.save(state, f))
@@ -1149,6 +1169,7 @@ def _misfit(model, weights):
 
 def _some(names): return ', '.join(names[:4]) + (f' and {len(names)-4} more' if len(names) > 4 else '')
 
+# %% ../nbs/12_learner.ipynb #d6aa766e
 @patch
 def _resume(self:Learner):
     "Prepare to go on from the last checkpoint"
@@ -1161,7 +1182,7 @@ def _resume(self:Learner):
     cbs[0].resumed,self.epochs = state,range(state['epoch'], self.n_epochs)
     print(f"resuming from {path}: {state['epoch']} epochs" + (f" and {state['done']} batches" if state['done'] else '') + ' are done')
 
-# %% ../nbs/12_learner.ipynb #ed5f3813
+# %% ../nbs/12_learner.ipynb #332ae863
 @patch
 def before_fit(self:CheckpointCB, learn):
     "Put back the states of a checkpoint, if there is one to resume"
@@ -1182,14 +1203,13 @@ def before_fit(self:CheckpointCB, learn):
         raise ValueError(f"the checkpoint was written with the callbacks {', '.join(state['cbs']) or '(none)'}, this learner has {', '.join(mine) or '(none)'}")
     for name,cb in mine.items():
         if not isinstance(cb, MetricsCB): cb.load_state_dict(state['cbs'][name])
-    for g,s in zip(_generators(learn.dls), state['generators']): g.set_state(s)
     if not state['done']: self._resumed_at_an_epoch(learn)
 
-# %% ../nbs/12_learner.ipynb #d6aa766e
+# %% ../nbs/12_learner.ipynb #73c43fe7
 @patch
 def _resumed_at_an_epoch(self:CheckpointCB, learn):
-    "A checkpoint between two epochs: all that is left is the random state"
-    if self.resumed['loader'] is not None: learn.dls.train.load_state_dict(self.resumed['loader'])
+    "A checkpoint between two epochs: all that is left are the loaders and the random state"
+    _set_loaders(learn.dls, self.resumed['loaders'], self.resumed['generators'])
     set_rng_state(self.resumed['rng'])
     self.resumed = None
 
@@ -1197,10 +1217,10 @@ def _resumed_at_an_epoch(self:CheckpointCB, learn):
 def _start_loader(self:CheckpointCB, learn):
     "Begin the epoch that was interrupted: the loader starts as it did, and the batches done are skipped"
     state,self.resumed = self.resumed,None
-    self.epoch_rng,self.generators,self.loader = state['epoch_rng'],state['generators'],state['loader']
+    self.epoch_rng,self.generators,self.loaders = state['epoch_rng'],state['generators'],state['loaders']
     for name,cb in _stateful(learn, self).items():
         if isinstance(cb, MetricsCB): cb.load_state_dict(state['cbs'][name])
-    if state['loader'] is not None: learn.dls.train.load_state_dict(state['loader'])
+    _set_loaders(learn.dls, self.loaders, self.generators)
     set_rng_state(state['epoch_rng'])
     learn.dl,learn.first_iter = _Rest(learn.dl, state['done'], state['rng']),state['done']
 
@@ -1334,7 +1354,7 @@ def preflight(self:Learner,
         try: self.fit(1, valid=False, cbs=probe)
         except Exception as e: error = e
         problems += _check_inputs(batch)
-        targ = first_target(batch, getattr(self, 'n_inp', 1))
+        targ = first_target(batch, self.n_inp)
         if isinstance(probe.preds, torch.Tensor) and probe.preds.dim() == 2 and _is_integer(targ) and targ.dim() == 1:
             problems += _check_labels(probe.preds, targ.to(probe.preds.device))
             if probe.loss is not None and not problems: problems += _check_start(probe.loss, probe.preds.shape[1])
