@@ -55,6 +55,16 @@ def _names_and_tensors(params):
         first[id(p)] = i
     return names,params
 
+# %% ../nbs/06_optim.ipynb #5109130b
+def _check_number(name, value, low=0, below=None):
+    "Raise unless `value` is a number, `low` or more, and less than `below`"
+    wanted = f'a number, {low} or more' if below is None else f'a number from {low} up to, not including, {below}'
+    if isinstance(value, torch.Tensor) and value.numel() != 1:
+        raise ValueError(f'{name} must be {wanted}; got a tensor of shape {tuple(value.shape)}')
+    try: good = value >= low and (below is None or value < below)
+    except TypeError: raise TypeError(f'{name} must be {wanted}; got {value!r}') from None
+    if not good: raise ValueError(f'{name} must be {wanted}; got {value}')
+
 # %% ../nbs/06_optim.ipynb #ed3d8c95
 class Optimizer(torch.optim.Optimizer):
     "Groups of parameters with their options, and an `update` for each parameter that has a gradient"
@@ -75,6 +85,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def check_options(self, options):
         "Raise if `options` make no sense"
+        for name in [k for k in ('lr', 'momentum', 'weight_decay', 'alpha', 'eps') if k in options]: _check_number(name, options[name])
 
     def state_names(self, options):
         "Names of what `update` remembers about a parameter, if they are known beforehand"
@@ -156,16 +167,6 @@ def __repr__(self:Optimizer):
     return '\n'.join(lines + [')'])
 
 # %% ../nbs/06_optim.ipynb #278c62be
-def _check_number(name, value, low=0, below=None):
-    "Raise unless `value` is a number, `low` or more, and less than `below`"
-    wanted = f'a number, {low} or more' if below is None else f'a number from {low} up to, not including, {below}'
-    if isinstance(value, torch.Tensor) and value.numel() != 1:
-        raise ValueError(f'{name} must be {wanted}; got a tensor of shape {tuple(value.shape)}')
-    try: good = value >= low and (below is None or value < below)
-    except TypeError: raise TypeError(f'{name} must be {wanted}; got {value!r}') from None
-    if not good: raise ValueError(f'{name} must be {wanted}; got {value}')
-
-# %% ../nbs/06_optim.ipynb #3422fff5
 class SGD(Optimizer):
     "Stochastic gradient descent, with momentum if asked for"
     def __init__(self,
@@ -181,7 +182,7 @@ class SGD(Optimizer):
                                      maximize=maximize))
 
     def check_options(self, options):
-        for name in ('lr', 'momentum', 'weight_decay'): _check_number(name, options[name])
+        super().check_options(options)
         momentum,dampening = options['momentum'],options['dampening']
         if options['nesterov'] and (momentum == 0 or dampening != 0):
             raise ValueError(f'nesterov needs momentum above 0 and dampening 0; got momentum={momentum}, dampening={dampening}')
@@ -230,9 +231,6 @@ class RMSprop(Optimizer):
     ): super().__init__(params, dict(lr=lr, momentum=momentum, alpha=alpha, eps=eps, centered=centered, weight_decay=weight_decay,
                                      maximize=maximize))
 
-    def check_options(self, options):
-        for name in ('lr', 'alpha', 'eps', 'weight_decay', 'momentum'): _check_number(name, options[name])
-
     def state_names(self, options):
         return ('step', 'square_avg', *['momentum_buffer']*bool(options['momentum']), *['grad_avg']*bool(options['centered']))
 
@@ -273,7 +271,7 @@ class Adam(Optimizer):
                                      decoupled_weight_decay=decoupled_weight_decay))
 
     def check_options(self, options):
-        for name in ('lr', 'eps', 'weight_decay'): _check_number(name, options[name])
+        super().check_options(options)
         betas = options['betas']
         if not isinstance(betas, (tuple, list)) or len(betas) != 2: raise ValueError(f'betas must be a pair of numbers; got {betas!r}')
         for i,beta in enumerate(betas): _check_number(f'betas[{i}]', beta, below=1)
@@ -471,34 +469,40 @@ RMSprop.update_many = _rmsprop_update_many
 @patch
 def _agrees(self:Optimizer, options, dtype, device):
     "Does `update_many` work for such tensors, and does it do what `update` does?"
-    owner = next(c for c in type(self).__mro__ if 'update' in vars(c))
-    if device.type not in ('cpu', 'cuda') or 'update_many' not in vars(owner): return False
+    if device.type not in ('cpu', 'cuda'): return False
     options,state,x = {**options, 'lr': 0.1},{},torch.linspace(-1, 1, 40, device=device).to(dtype)
     p,grad = x.clone(),x.flip(0)
     self.update(p, grad, state, options)
     q,copies = p.clone(),{k: [v.clone().to(device, non_blocking=True)] for k,v in state.items()}
     if 'step' in copies: copies['step'][0].add_(1)
+    grad = grad*0.1  # smaller than before, which matters to `amsgrad`
     self.update(p, grad, state, options)
     try: self.update_many([q], [grad], copies, options)
     except (AttributeError, TypeError, RuntimeError): return False  # this version of PyTorch has no such function
-    return device.type == 'cuda' or torch.allclose(p, q, rtol=0.01)  # to compare would make a GPU wait
+    tolerance = {torch.float32: 1e-5, torch.float64: 1e-10}.get(dtype, 0.02)
+    pairs = [(p, q), *((state[k], copies[k][0]) for k in state)]
+    return device.type == 'cuda' or all(torch.allclose(a, b, tolerance, tolerance) for a,b in pairs)  # to compare would make a GPU wait
 
 @patch
-def _trusts(self:Optimizer, options, p):
-    "May `update_many` be used for tensors like `p`?"
-    key = p.dtype,p.device.type,self.state_names(options)
-    if key not in self._trusted: self._trusted[key] = self._agrees(options, p.dtype, p.device)
+def _trusts(self:Optimizer, options, dtype, device):
+    "May `update_many` be used for tensors of this dtype, on this device?"
+    key = dtype,device.type,self.state_names(options)
+    if key not in self._trusted: self._trusted[key] = self._agrees(options, dtype, device)
     return self._trusted[key]
+
+@patch
+def _known_names(self:Optimizer, options):
+    "Names of the state, if parameters may be updated together: that is for those to say who wrote `update`"
+    author = next(c for c in type(self).__mro__ if 'update' in vars(c))
+    return self.state_names(options) if self.fast and 'update_many' in vars(author) else None
 
 # %% ../nbs/06_optim.ipynb #299c363e
 class _Batch:
-    "Parameters of one device and dtype that take their step in one call"
-    def __init__(self, items, names, flat):
+    "Parameters of one device and dtype that take their step in one call of `update_many`"
+    def __init__(self, items, names):
         self.places,self.params,states = [list(o) for o in zip(*items)]
-        self.state = {name: [s[name] for s in states] for name in names if name != 'step'}
-        self.steps = self.flat = None
+        self.steps,self.state = None,{name: [s[name] for s in states] for name in names if name != 'step'}
         if 'step' in names: self.join_steps(states, self.params[0].device)
-        if flat: self.flatten(states)
 
     def join_steps(self, states, device):
         "Make all counts of steps windows into one tensor"
@@ -507,36 +511,38 @@ class _Batch:
         self.counts = self.steps if device.type == 'cpu' else self.steps.float().to(device, non_blocking=True)
         self.state['step'],self.version = list(self.counts.unbind()),self.steps._version
 
-    def flatten(self, states):
-        "Move the state into flat tensors, and lay out two more, for parameters and gradients"
+    def run(self, opt, grads, options):
+        "One step of all parameters in this batch"
+        if self.steps is not None:
+            self.steps.add_(1)
+            if self.counts is not self.steps: self.counts.add_(1)
+            self.version = self.steps._version
+        self.move(opt, [grads[i] for i in self.places], options)
+
+    def move(self, opt, grads, options):
+        opt.update_many(self.params, grads, self.state, options)
+        torch.autograd.graph.increment_version(self.params)
+
+# %% ../nbs/06_optim.ipynb #2e5d625f
+class _FlatBatch(_Batch):
+    "Small parameters that take their step by one call of `update`, copied into a flat tensor"
+    def __init__(self, items, names):
+        super().__init__(items, names)
         sizes = [p.numel() for p in self.params]
         def windows(flat): return [w.view(p.shape) for w,p in zip(flat.split(sizes), self.params)]
-        for name,tensors in self.state.items():
-            if name == 'step': self.state[name] = tensors[:1]  # one stands for all: they are equal
-            else:
-                self.state[name] = [torch.cat([t.reshape(-1) for t in tensors])]
-                for s,w in zip(states, windows(self.state[name][0])): s[name] = w
+        for name in self.state.keys() - {'step'}:
+            self.state[name] = torch.cat([t.reshape(-1) for t in self.state[name]])
+            for (_,_,s),w in zip(items, windows(self.state[name])): s[name] = w
+        if 'step' in names: self.state['step'] = self.steps[0].clone()  # they are all equal, and `update` counts on
         self.flat = [self.params[0].new_empty(sum(sizes)) for _ in range(2)]
         self.windows = [windows(f) for f in self.flat]
 
-# %% ../nbs/06_optim.ipynb #2e5d625f
-@patch
-def run(self:_Batch, opt, grads, options):
-    "One step of all parameters in this batch"
-    grads = [grads[i] for i in self.places]
-    if self.steps is not None:
-        self.steps.add_(1)
-        if self.counts is not self.steps: self.counts.add_(1)
-        self.version = self.steps._version
-    if self.flat is None:
-        opt.update_many(self.params, grads, self.state, options)
-        torch.autograd.graph.increment_version(self.params)
-        return
-    for tensors,flat,windows in zip((self.params, grads), self.flat, self.windows):
-        if windows[0].dim() == 1: torch.cat(tensors, out=flat)  # three times as fast as the other line
-        else: torch._foreach_copy_(windows, tensors)
-    opt.update_many(self.flat[:1], self.flat[1:], self.state, options)
-    torch._foreach_copy_(self.params, self.windows[0])
+    def move(self, opt, grads, options):
+        for tensors,flat,windows in zip((self.params, grads), self.flat, self.windows):
+            if windows[0].dim() == 1: torch.cat(tensors, out=flat)  # three times as fast as the other line
+            else: torch._foreach_copy_(windows, tensors)
+        opt.update(*self.flat, self.state, options)
+        torch._foreach_copy_(self.params, self.windows[0])
 
 # %% ../nbs/06_optim.ipynb #2e404a46
 def _ordinary(t):
@@ -554,35 +560,51 @@ def _same(a, b): return len(a) == len(b) and all(map(is_, a, b))
 # %% ../nbs/06_optim.ipynb #51b71d2b
 class _Plan:
     "Which parameters of a group step together, good for as long as nothing about them changes"
-    small,many = 512,16  # flat pays for so many tensors, or more, of so many numbers, or fewer (measured)
+    small,many,most = 512,32,32_000  # flat pays for tensors of at most so many numbers, for so many of them or more, up to so many numbers in all
 
     def __init__(self, opt, group, params, grads, before):
-        self.params,self.names = params,opt.state_names(group) if opt.fast else None
-        again = before is not None and _same(params, before.params)
-        self.alone,self.settled,kinds = [],again,defaultdict(list)
-        for i,(p,g) in enumerate(zip(params, grads)):
-            state = opt.state.get(p, {})
-            kind = self.kind(opt, group, p, g, state, again)
-            if kind is None: self.alone.append(i)
-            else: kinds[kind].append((i, p, state))
-        self.batches = [_Batch(items, self.names, flat=kind[2] and len(items) >= self.many) for kind,items in kinds.items()]
+        self.params,self.names,self.batches = params,opt._known_names(group),[]
+        self.settled = again = before is not None and _same(params, before.params)
+        items = self.ready(opt, grads)
+        if again: items = self.make_flat(opt, items)
+        self.make_lists(opt, group, items)
         self.places = [i for b in self.batches for i in b.places]
+        self.alone = sorted(set(range(len(params))) - set(self.places))
         self.together = [params[i] for i in self.places]
         self.state,self.layout = self.look(opt, grads)
 
+    def ready(self, opt, grads):
+        "The parameters that could step together with others, as tuples of place, parameter and state"
+        items = []
+        for i,(p,g) in enumerate(zip(self.params, grads) if self.names is not None else ()):
+            state = opt.state.get(p, {})
+            if any(state.get(name) is None for name in self.names): self.settled = False  # the first step makes the state: plan again then
+            elif _alike(p, [g, *(state[name] for name in self.names if name != 'step')]): items.append((i, p, state))
+        return items
+
 # %% ../nbs/06_optim.ipynb #cc541b1c
 @patch
-def kind(self:_Plan, opt, group, p, g, state, again):
-    "What parameters that step together have in common; None for one that steps alone"
-    if self.names is None: return None
-    if any(state.get(name) is None for name in self.names):
-        self.settled = False  # the first step makes the state, so plan again after it
-        return None
-    if not _alike(p, [g, *(state[name] for name in self.names if name != 'step')]) or not opt._trusts(group, p): return None
-    cpu,threads = p.device.type == 'cpu',torch.get_num_threads()
-    small = again and cpu and p.is_contiguous() and p.numel() <= self.small and (threads > 1 or not opt.fused)
-    if cpu and not small and not opt.fused: return None  # here long lists of intermediate results are slower than a loop
-    return p.dtype, p.device, small, p.dim() == 1, float(state['step']) if small and 'step' in self.names else None
+def make_flat(self:_Plan, opt, items):
+    "Put the many small ones into flat batches, where that is faster, and return the others"
+    if opt.fused and torch.get_num_threads() == 1: return items
+    kinds = defaultdict(list)
+    for i,p,state in items:
+        small = p.device.type == 'cpu' and p.is_contiguous() and p.numel() <= self.small
+        kinds[(p.dtype, p.dim() == 1, float(state['step']) if 'step' in self.names else 0) if small else None].append((i, p, state))
+    others = kinds.pop(None, [])
+    for same_kind in kinds.values():
+        n = self.most // max(1, *(p.numel() for _,p,_ in same_kind))
+        if len(same_kind) < self.many: others += same_kind
+        else: self.batches += [_FlatBatch(same_kind[k:k+n], self.names) for k in range(0, len(same_kind), n)]
+    return others
+
+@patch
+def make_lists(self:_Plan, opt, group, items):
+    "Put what `update_many` may do, and does faster, into one batch for each dtype and device"
+    kinds = defaultdict(list)
+    for item in items: kinds[item[1].dtype,item[1].device].append(item)
+    for (dtype,device),same_kind in kinds.items():
+        if (opt.fused or device.type != 'cpu') and opt._trusts(group, dtype, device): self.batches.append(_Batch(same_kind, self.names))
 
 # %% ../nbs/06_optim.ipynb #97330d0c
 @patch
@@ -594,7 +616,7 @@ def look(self:_Plan, opt, grads):
 @patch
 def holds(self:_Plan, opt, group, params, grads):
     "Is all as it was when the plan was made?"
-    if not self.settled or self.names != (opt.state_names(group) if opt.fast else None) or not _same(params, self.params): return False
+    if not self.settled or self.names != opt._known_names(group) or not _same(params, self.params): return False
     try: state,layout = self.look(opt, grads)
     except (KeyError, RuntimeError): return False  # the state is gone, or a gradient is sparse: those have no strides
     return layout == self.layout and _same(state, self.state) and all(b.steps is None or b.steps._version == b.version for b in self.batches)
