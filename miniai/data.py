@@ -106,11 +106,16 @@ def _like(x, pieces, tuples=list):
         return new
     except TypeError: return pieces
 
-def _each(f, x, tuples=list):
-    "Apply `f` to what the nested containers of `x` hold"
-    if isinstance(x, Mapping): return _like(x, {k: _each(f, v, tuples) for k,v in x.items()})
-    if isinstance(x, Sequence) and not isinstance(x, (str, bytes)): return _like(x, [_each(f, o, tuples) for o in x], tuples)
-    return f(x)
+def _inside(f, x, tuples=list):
+    "`f` of each item of a container, in a container like `x`; `x` itself if it is none"
+    if isinstance(x, Mapping): return _like(x, {k: f(v) for k,v in x.items()})
+    if isinstance(x, Sequence) and not isinstance(x, (str, bytes)): return _like(x, [f(o) for o in x], tuples)
+    return x
+
+def _convert(x):
+    "Arrays as tensors, all else as it is: what happens to samples that are not put into batches"
+    if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind not in 'SUO': return torch.as_tensor(x)
+    return _inside(_convert, x)
 
 # %% ../nbs/07_dataloader.ipynb #fbf22755
 def _misfit(batch, where):
@@ -118,8 +123,8 @@ def _misfit(batch, where):
     field = f'field {where}: ' if where else ''
     for i,x in enumerate(batch):
         if type(x) is not type(batch[0]) and not all(isinstance(o, (int, float)) for o in (x, batch[0])):
-            return TypeError(f'{field}the samples of a batch must be of one type, but sample 0 is a {type(batch[0]).__name__} '
-                             f'and sample {i} is a {type(x).__name__}')
+            return TypeError(f'{field}the samples of a batch must be of one type, but sample 0 is of type {type(batch[0]).__name__} '
+                             f'and sample {i} of type {type(x).__name__}')
         if isinstance(x, (torch.Tensor, np.ndarray)) and x.shape != batch[0].shape:
             return ValueError(f'{field}tensors of different shapes make no batch: sample 0 has {tuple(batch[0].shape)}, sample {i} has '
                               f'{tuple(x.shape)}. Bring them to one shape in the data set, or pass a collate_fn that pads')
@@ -144,12 +149,13 @@ def _collate(batch, where):
     if isinstance(x, (str, bytes)): return batch
     if isinstance(x, Mapping): return _collate_mapping(batch, where)
     if isinstance(x, Sequence): return _collate_sequence(batch, where)
-    what = f'an array of {x.dtype}' if isinstance(x, np.ndarray) else 'None' if x is None else f'a {type(x).__name__}'
+    what = f'an array of {x.dtype}' if isinstance(x, np.ndarray) else 'None' if x is None else f'of type {type(x).__name__}'
     raise TypeError(f"{f'field {where} is' if where else 'a sample is'} {what}, and collate can't make a batch of that: return "
                     'tensors, arrays, numbers, strings, or containers of those, or pass a collate_fn of your own')
 
 # %% ../nbs/07_dataloader.ipynb #19759112
 def _collate_mapping(batch, where):
+    if not all(hasattr(x, 'keys') for x in batch): raise _misfit(batch, where)
     try: return _like(batch[0], {k: _collate([x[k] for x in batch], f'{where}[{k!r}]') for k in batch[0]})
     except KeyError as e:
         lacking = [(i, k) for k in batch[0] for i,x in enumerate(batch) if k not in x]
@@ -290,16 +296,14 @@ def tensors(self:BatchSampler, device='cpu'):
 class _End(Exception):
     "An iterable data set has come to its end"
 
-def _few(idx): return f'{list(idx[:8])}'[:-1] + (', …]' if len(idx) > 8 else ']')
+def _few(idx):
+    idx = list(idx)
+    return f'{idx[:8]}'[:-1] + (', …]' if len(idx) > 8 else ']')
 
 def _many(dataset):
     "The method of `dataset` that fetches a list of samples at once, if it has a real one"
     if type(dataset) in _SUBSETS and not _many(dataset.dataset): return None
     return getattr(dataset, '__getitems__', None)
-
-def _convert(x):
-    "Arrays as tensors, all else as it is: done with samples that are not put into batches"
-    return _each(lambda o: torch.as_tensor(o) if isinstance(o, (np.ndarray, np.generic)) and o.dtype.kind not in 'SUO' else o, x)
 
 class _Fetcher:
     "Makes the batch for a list of indices"
@@ -329,17 +333,18 @@ def __call__(self:_Fetcher, idx):
         e.add_note(f'while collating {f"the {len(samples)} samples before number {self.n_read}" if self.iterable else f"samples {_few(idx)}"}')
         raise
 
+# %% ../nbs/07_dataloader.ipynb #3f265987
 @patch
 def look_up(self:_Fetcher, idx):
     "The samples at `idx`"
-    samples = []
+    samples,i = [],None
     try:
         if self.many: return self.many(idx)
         for i in idx: samples.append(self.dataset[i])
         return samples
-    except StopIteration as e: raise RuntimeError(f'the data set raised StopIteration for sample {idx[len(samples)]!r}') from e
+    except StopIteration as e: raise RuntimeError(f'the data set raised StopIteration for sample {i!r}') from e
     except Exception as e:
-        e.add_note(f'while fetching samples {_few(idx)}' if self.many else f'while fetching sample {idx[len(samples)]!r}')
+        e.add_note(f'while fetching samples {_few(idx)}' if self.many else f'while fetching sample {i!r}')
         raise
 
 @patch
@@ -433,10 +438,10 @@ def _work(fetch, next_task, answer, where, failed=None):
     run = None
     while (task := next_task()) is not None:
         new_run,idx,seed = task
-        if new_run != run: fetch.start()
-        run = new_run
         try:
             if failed: raise failed
+            if new_run != run: fetch.start()
+            run = new_run
             reply = 'batch',_make(fetch, idx, seed, where)
         except _End: reply = 'end',None
         except Exception as e: reply = 'error',e
@@ -451,7 +456,13 @@ def _init(init_fn, worker):
         e.add_note('in worker_init_fn')
         return e
 
+def _thread(worker, fetch, init_fn, next_task, replies):
+    "What a worker thread runs"
+    _work(fetch, next_task, lambda reply: replies.put((worker, reply)), 'thread', _init(init_fn, worker))
+
 # %% ../nbs/07_dataloader.ipynb #9751fe1b
+_PATIENCE = 1.  # seconds that a worker has for finishing a sample when it is sent home
+
 class _Crew:
     "The workers of a loader: what processes and threads have in common"
     closed,run = False,0
@@ -476,18 +487,18 @@ class _Crew:
         self.pending[found[0]] -= 1
         return found
 
-    def new_run(self, timeout):
-        "Get ready for another epoch: take in what one that was left early has ordered"
-        for w in range(self.n):
-            if not self.alive(w): self.died(w)
-            while self.pending[w]: self.receive([w], timeout)
-        self.run += 1
-
     def __del__(self): self.close()
 
 # %% ../nbs/07_dataloader.ipynb #3a8ef4ad
-_PATIENCE = 1.  # seconds that a worker has for finishing a sample when it is sent home
+@patch
+def new_run(self:_Crew, timeout):
+    "Get ready for another epoch: take in what one that was left early has ordered"
+    for w in range(self.n):
+        if not self.alive(w): self.died(w)
+        while self.pending[w]: self.receive([w], timeout)
+    self.run += 1
 
+# %% ../nbs/07_dataloader.ipynb #d5075ae9
 class _Threads(_Crew):
     "Workers that are threads of this process"
     most = sys.maxsize
@@ -495,12 +506,9 @@ class _Threads(_Crew):
         self.n = 1 if fetch.iterable else n
         self.pending,self.waiting = [0]*self.n,[deque() for _ in range(self.n)]
         self.replies,self.tasks = queue.SimpleQueue(),[queue.SimpleQueue() for _ in range(self.n)]
-        self.threads = [threading.Thread(target=self.live, args=(w, fetch, init_fn, self.tasks[w], self.replies), daemon=True)
+        self.threads = [threading.Thread(target=_thread, args=(w, fetch, init_fn, self.tasks[w].get, self.replies), daemon=True)
                         for w in range(self.n)]
         for thread in self.threads: thread.start()
-
-    @staticmethod  # without self: a running thread must not keep the crew alive
-    def live(w, fetch, init_fn, tasks, replies): _work(fetch, tasks.get, lambda reply: replies.put((w, reply)), 'thread', _init(init_fn, w))
 
     def alive(self, w): return self.threads[w].is_alive()
     def died(self, w): raise RuntimeError(f'DataLoader worker thread {w} exited unexpectedly: does the data set call sys.exit?')
@@ -519,21 +527,23 @@ class _Threads(_Crew):
             while not tasks.empty(): tasks.get()
             tasks.put(None)
         end = time.monotonic() + _PATIENCE
-        for thread in self.threads: thread.join(max(0., end - time.monotonic()))
+        for thread in self.threads:
+            if thread is not threading.current_thread(): thread.join(max(0., end - time.monotonic()))
 
 # %% ../nbs/07_dataloader.ipynb #55e19c78
 def _reduce_tensor(t):
     "How to pickle a tensor so that its numbers can be left out and sent apart"
-    rare = t.requires_grad or t.is_nested or t.is_quantized or t.is_conj() or t.is_neg()
-    if rare or t.device.type != 'cpu' or t.layout != torch.strided: return t.__reduce_ex__(5)
+    rare = t.requires_grad or t.is_nested or t.is_quantized or t.device.type != 'cpu' or t.layout != torch.strided
+    if rare: return torch.multiprocessing.reductions.reduce_tensor(t)
+    if not t.numel(): return _rebuild_tensor,(b'', t.dtype, tuple(t.shape), None)
+    t = t.resolve_conj().resolve_neg()
     order = sorted(range(t.dim()), key=t.stride, reverse=True)  # as the numbers lie in memory, channels last say
     if not t.permute(order).is_contiguous(): t,order = t.contiguous(),range(t.dim())
-    numbers = t.permute(*order).reshape(-1).view(torch.uint8).numpy()
+    numbers = t.permute(list(order)).reshape(-1).view(torch.uint8).numpy()
     return _rebuild_tensor,(pickle.PickleBuffer(numbers), t.dtype, tuple(t.shape), t.stride())
 
 def _rebuild_tensor(numbers, dtype, shape, stride):
-    if not len(numbers): return torch.empty(shape, dtype=dtype)
-    return torch.frombuffer(numbers, dtype=dtype).as_strided(shape, stride)
+    return torch.frombuffer(numbers, dtype=dtype).as_strided(shape, stride) if numbers else torch.empty(shape, dtype=dtype)
 
 class _Pickler(pickle.Pickler):
     dispatch_table = {torch.Tensor: _reduce_tensor}
@@ -561,14 +571,17 @@ class _Line:
             self.conn.send_bytes(note)
             send_handle(self.conn, f.fileno(), None)
 
-    def receive(self):
-        head,sizes = pickle.loads(self.conn.recv_bytes())
-        if not sizes: return pickle.loads(head)
-        fd = recv_handle(self.conn)
-        try: memory = memoryview(mmap.mmap(fd, sum(map(_padded, sizes)), flags=mmap.MAP_SHARED|mmap.MAP_POPULATE))
-        finally: os.close(fd)
-        parts = [memory[end-_padded(n):][:n] for n,end in zip(sizes, accumulate(map(_padded, sizes)))]
-        return pickle.loads(head, buffers=parts) if head else pickle.loads(parts[0], buffers=parts[1:])
+# %% ../nbs/07_dataloader.ipynb #63cf76e0
+@patch
+def receive(self:_Line):
+    "The next object from the other end"
+    head,sizes = pickle.loads(self.conn.recv_bytes())
+    if not sizes: return pickle.loads(head)
+    fd = recv_handle(self.conn)
+    try: memory = memoryview(mmap.mmap(fd, sum(map(_padded, sizes)), flags=mmap.MAP_SHARED|mmap.MAP_POPULATE))
+    finally: os.close(fd)
+    parts = [memory[end-_padded(n):][:n] for n,end in zip(sizes, accumulate(map(_padded, sizes)))]
+    return pickle.loads(head, buffers=parts) if head else pickle.loads(parts[0], buffers=parts[1:])
 
 # %% ../nbs/07_dataloader.ipynb #f2e020e7
 def _pack(e):
@@ -615,6 +628,7 @@ def _process(line, others, fetch, init_fn, worker, n, seed):
     try: _work(fetch, line.receive, lambda reply: _answer(line, worker, reply), 'process', _init(init_fn, worker))
     except (EOFError, BrokenPipeError, ConnectionResetError): pass  # the main process has left
 
+# %% ../nbs/07_dataloader.ipynb #119ee5d6
 def _answer(line, worker, reply):
     "Send `reply`; an exception goes as bytes, with its traceback as text"
     kind,value = reply
@@ -630,7 +644,7 @@ def _answer(line, worker, reply):
         value = _pack(value),text
     line.send((kind, value))
 
-# %% ../nbs/07_dataloader.ipynb #119ee5d6
+# %% ../nbs/07_dataloader.ipynb #dbab75d7
 class _Processes(_Crew):
     "Workers that are processes"
     most = 16 if _SHARED else 1  # tasks that a line holds for sure, even while the worker does not read
@@ -657,12 +671,14 @@ class _Processes(_Crew):
         try: self.lines[w].send(task)
         except OSError: self.died(w)
 
-    def wait_for(self, workers, seconds):
-        conns = {self.lines[w].conn: w for w in workers}
-        ready = wait(list(conns), seconds)
-        return (conns[ready[0]], self.hear(conns[ready[0]])) if ready else None
+# %% ../nbs/07_dataloader.ipynb #6d8e46cb
+@patch
+def wait_for(self:_Processes, workers, seconds):
+    "The first of `workers` to reply and its reply, None if there is none for so many `seconds`"
+    conns = {self.lines[w].conn: w for w in workers}
+    ready = wait(list(conns), seconds)
+    return (conns[ready[0]], self.hear(conns[ready[0]])) if ready else None
 
-# %% ../nbs/07_dataloader.ipynb #1421c62e
 @patch
 def hear(self:_Processes, w):
     "The next reply of worker `w`"
@@ -685,6 +701,7 @@ def died(self:_Processes, w):
     hint = '. Did memory run out? Fewer workers or smaller batches need less' if 'SIGKILL' in how else ''
     raise RuntimeError(f'DataLoader worker {w} (pid {pid}) exited unexpectedly: {how}{hint}')
 
+# %% ../nbs/07_dataloader.ipynb #0ed806a2
 @patch
 def close(self:_Processes):
     "Send the workers home, and wait until they have gone"
@@ -806,6 +823,7 @@ def _unpicklable(x, name, depth=4):
         found = (_unpicklable(v, part, depth-1) for part,v in parts if depth)
         return next(filter(None, found), (name, e))
 
+# %% ../nbs/07_dataloader.ipynb #21d5d39e
 def _check_pickling(loader):
     "Refuse what can't go to a new process"
     context = loader.multiprocessing_context or multiprocessing
@@ -829,10 +847,9 @@ def _set_up(self:DataLoader, a):
     self.prefetch_factor = a.prefetch_factor or (2 if a.num_workers else None)
     sampler = a.sampler
     if sampler is None:
-        self._iterable = isinstance(a.dataset, torch_data.IterableDataset)
-        sampler = _Endless() if self._iterable else Sampler(a.dataset, bool(a.shuffle), a.generator)
-        if not self._iterable and a.batch_sampler is None:
-            _no(not len(sampler) and a.shuffle, 'the data set is empty: there is nothing to shuffle')
+        stream = isinstance(a.dataset, torch_data.IterableDataset)
+        sampler = _Endless() if stream else Sampler(a.dataset, bool(a.shuffle), a.generator)
+        if not stream and a.batch_sampler is None: _no(not len(sampler) and a.shuffle, 'the data set is empty: there is nothing to shuffle')
     self.sampler,self.batch_sampler,self.batch_size = sampler,a.batch_sampler,None if a.batch_sampler is not None else a.batch_size
     if self.batch_size: self.batch_sampler = BatchSampler(sampler, a.batch_size, a.drop_last)
     self.collate_fn = a.collate_fn or (_convert if self.batch_sampler is None else collate)
@@ -864,21 +881,22 @@ def _get_iterator(self:DataLoader): return _Epoch(self)
 @patch
 def __getstate__(self:DataLoader): return vars(self) | dict(_crew=None)  # workers can't be pickled
 
+# %% ../nbs/07_dataloader.ipynb #b8fe5c14
 @patch
 def __repr__(self:DataLoader):
-    try: n = f'{len(self)} '
-    except TypeError: n = ''
-    what = f'{n}samples one by one' if self.batch_sampler is None else f'{n}batches' + (f' of {self.batch_size}' if self.batch_size else '')
+    what = 'samples one by one' if self.batch_sampler is None else 'batches' + (f' of {self.batch_size}' if self.batch_size else '')
+    try: what = f'{len(self)} {what}'
+    except TypeError: pass  # nobody knows how many
     source = self.sampler if self.batch_size or self.batch_sampler is None else self.batch_sampler
     shuffles = isinstance(source, torch_data.RandomSampler) or type(source) is Sampler and source.shuffle
     steady = isinstance(source, torch_data.SequentialSampler) or type(source) is Sampler
     order = 'shuffled' if shuffles else 'in order' if steady else 'as a stream' if type(source) is _Endless else f'ordered by {type(source).__name__}'
-    n,kind = self.num_workers,{'process': 'process', 'thread': 'thread'}[self.worker_type]
+    n,kind = self.num_workers,self.worker_type
     workers = f'{n} worker {kind}{"" if n == 1 else "es" if kind == "process" else "s"}' if n else 'no workers'
     more = ', a short last batch dropped'*self.drop_last + f', {workers}' + ', kept'*self.persistent_workers
     return f'DataLoader({what} from {type(self.dataset).__name__}, {order}{more})'
 
-# %% ../nbs/07_dataloader.ipynb #b8fe5c14
+# %% ../nbs/07_dataloader.ipynb #7dfb2e84
 _NO_MORE = object()
 
 class _Epoch:
@@ -895,22 +913,24 @@ class _Epoch:
     def __iter__(self): return self
     def __len__(self): return len(self.loader)
 
-    def _begin(self, skip=0):
-        "Draw what PyTorch's loader draws, and leave out the first `skip` batches"
-        loader,fetch,start = self.loader,self.fetch,_start_states()
-        generators = [g.get_state() for g in _generators(loader)]
-        if loader.persistent_workers and loader._seed is not None: loader._epoch += 1
-        else: loader._seed,loader._epoch = _draw_seed(loader.generator),0
-        self.state = loader._state = dict(batches=0, seed=loader._seed, epoch=loader._epoch, start=start, generators=generators)
-        indices = loader.batch_sampler if fetch.batched else loader.sampler
-        sliced = fetch.columns and not loader.num_workers and type(indices) is BatchSampler and type(indices.sampler) is Sampler
-        self.indices = indices.tensors(fetch.columns.device) if sliced else iter(indices)
-        self.place = 0 if fetch.iterable else len(list(islice(self.indices, skip)))
-        self.state['batches'] = self.place
-        if loader.num_workers: self._find_crew()
-        if fetch.iterable: deque(islice(self, skip), maxlen=0)  # a stream can't skip: read what was read
+# %% ../nbs/07_dataloader.ipynb #9f171a6b
+@patch
+def _begin(self:_Epoch, skip=0):
+    "Draw what PyTorch's loader draws, and leave out the first `skip` batches"
+    loader,fetch,start = self.loader,self.fetch,_start_states()
+    generators = [g.get_state() for g in _generators(loader)]
+    if loader.persistent_workers and loader._seed is not None: loader._epoch += 1
+    else: loader._seed,loader._epoch = _draw_seed(loader.generator),0
+    self.state = loader._state = dict(batches=0, seed=loader._seed, epoch=loader._epoch, start=start, generators=generators)
+    indices = loader.batch_sampler if fetch.batched else loader.sampler
+    sliced = fetch.columns and not loader.num_workers and type(indices) is BatchSampler and type(indices.sampler) is Sampler
+    self.indices = indices.tensors(fetch.columns.device) if sliced else iter(indices)
+    self.place = 0 if fetch.iterable else len(list(islice(self.indices, skip)))
+    self.state['batches'] = self.place
+    if loader.num_workers: self._find_crew()
+    if fetch.iterable: deque(islice(self, skip), maxlen=0)  # a stream can't skip: read what was read
 
-# %% ../nbs/07_dataloader.ipynb #319de97f
+# %% ../nbs/07_dataloader.ipynb #f1c2e70e
 @patch
 def __next__(self:_Epoch):
     if self.crew:
@@ -924,8 +944,11 @@ def __next__(self:_Epoch):
         except _End: self._finish()
     self.state['batches'] += 1
     if self.fetch.iterable: self._check_length()
-    return _each(lambda x: x.pin_memory() if hasattr(x, 'pin_memory') else x, batch, tuple) if self.pin else batch
+    return _pinned(batch) if self.pin else batch
 
+def _pinned(x): return x.pin_memory() if hasattr(x, 'pin_memory') else _inside(_pinned, x, tuple)
+
+# %% ../nbs/07_dataloader.ipynb #ae265e2f
 @patch
 def _next_seed(self:_Epoch):
     "The seed of the next batch, None if there is nothing random about it"
@@ -949,7 +972,7 @@ def _check_length(self:_Epoch):
                   'workers each reads the whole stream, unless it picks its share by torch.utils.data.get_worker_info()', stacklevel=3)
     self.loader._expected = None
 
-# %% ../nbs/07_dataloader.ipynb #744e1721
+# %% ../nbs/07_dataloader.ipynb #01aa32e3
 @patch
 def _find_crew(self:_Epoch):
     "Get workers, new ones or those of the last epoch, and give them their first tasks"
@@ -981,6 +1004,7 @@ def _ask(self:_Epoch, ahead):
         self.asked.append(w)
         crew.ask(w, idx, self._next_seed())
 
+# %% ../nbs/07_dataloader.ipynb #5413f650
 @patch
 def _reply(self:_Epoch):
     "What the workers say next: a batch or an error"
@@ -1017,6 +1041,7 @@ def _set_start_states(states):
         words,*rest = states['numpy']
         np.random.set_state(('MT19937', words.numpy().astype(np.uint32), *rest))
 
+# %% ../nbs/07_dataloader.ipynb #71441194
 @patch
 def _go_on(self:_Epoch, state):
     "Begin the epoch of `state` again, just after the last batch that was given"
