@@ -7,7 +7,7 @@ __all__ = ['Dataset', 'Sampler', 'BatchSampler', 'collate', 'Subset', 'random_sp
            'DataLoader']
 
 # %% ../nbs/07_dataloader.ipynb #905260b1
-import copy, ctypes, gc, mmap, multiprocessing, os, pickle, queue, random, select, signal, sys, threading, time, traceback, warnings
+import contextlib, copy, ctypes, gc, mmap, multiprocessing, os, pickle, queue, random, select, signal, sys, threading, time, traceback, warnings
 from collections import deque
 from collections.abc import Mapping, MutableMapping, MutableSequence, Sequence
 from io import BytesIO
@@ -487,7 +487,8 @@ class _Crew:
         self.pending[found[0]] -= 1
         return found
 
-    def __del__(self): self.close()
+    def __del__(self):
+        if not self.closed: self.close()
 
 # %% ../nbs/07_dataloader.ipynb #3a8ef4ad
 @patch
@@ -506,8 +507,7 @@ class _Threads(_Crew):
         self.n = 1 if fetch.iterable else n
         self.pending,self.waiting = [0]*self.n,[deque() for _ in range(self.n)]
         self.replies,self.tasks = queue.SimpleQueue(),[queue.SimpleQueue() for _ in range(self.n)]
-        self.threads = [threading.Thread(target=_thread, args=(w, fetch, init_fn, self.tasks[w].get, self.replies), daemon=True)
-                        for w in range(self.n)]
+        self.threads = [threading.Thread(target=_thread, args=(w, fetch, init_fn, t.get, self.replies), daemon=True) for w,t in enumerate(self.tasks)]
         for thread in self.threads: thread.start()
 
     def alive(self, w): return self.threads[w].is_alive()
@@ -524,11 +524,11 @@ class _Threads(_Crew):
     def close(self):
         self.closed = True
         for tasks in self.tasks:
-            while not tasks.empty(): tasks.get()
+            with contextlib.suppress(queue.Empty):
+                while True: tasks.get_nowait()
             tasks.put(None)
         end = time.monotonic() + _PATIENCE
-        for thread in self.threads:
-            if thread is not threading.current_thread(): thread.join(max(0., end - time.monotonic()))
+        for thread in set(self.threads) - {threading.current_thread()}: thread.join(max(0., end - time.monotonic()))
 
 # %% ../nbs/07_dataloader.ipynb #55e19c78
 def _reduce_tensor(t):
@@ -986,8 +986,9 @@ def _find_crew(self:_Epoch):
         if loader.persistent_workers: loader._crew = crew
     self.crew,self.run,self.asked,self.turn,self.active = crew,crew.run,deque(),0,set(range(crew.n))
     self.ahead = crew.n*min(loader.prefetch_factor or 2, crew.most)
-    self._ask(1 if kind is _Threads else self.ahead)
+    self._ask(1 if kind is _Threads and loader.in_order else self.ahead)
 
+# %% ../nbs/07_dataloader.ipynb #cff11651
 @patch
 def _ask(self:_Epoch, ahead):
     "Give tasks to the workers in turn, until `ahead` are ordered"

@@ -464,17 +464,32 @@ def test_an_error_kept_by_the_user_keeps_no_workers():
     assert kept.__traceback__ and not children()
 
 
+def wait_until(f, seconds=20):
+    end = time.monotonic() + seconds
+    while not f():
+        if time.monotonic() > end: return False
+        time.sleep(0.01)
+    return True
+
+
+class Leaves(Custom):
+    "Leaves a file for each sample that was fetched; batch 0 may wait until another sample was"
+    def __init__(self, n, folder, after=None): self.n,self.folder,self.after = n,folder,after
+    def __getitem__(self, i):
+        if i == 0 and self.after: assert wait_until((self.folder/str(self.after)).exists)
+        (self.folder/str(i)).touch()
+        return i
+
+
 def test_prefetch_is_bounded(tmp_path):
-    class Counts(Custom):
-        def __getitem__(self, i):
-            if tmp_path: open(tmp_path/str(i), 'w').close()
-            return i
     for kwargs in (dict(), dict(worker_type='thread')):
         for f in tmp_path.iterdir(): f.unlink()
-        batches = iter(DataLoader(Counts(1000), 5, num_workers=2, prefetch_factor=3, **kwargs))
+        batches = iter(DataLoader(Leaves(1000, tmp_path), 5, num_workers=2, prefetch_factor=3, **kwargs))
         next(batches)
-        time.sleep(0.5)
-        assert len(list(tmp_path.iterdir())) == (3*2 + 1)*5
+        bound = (3*2 + 1)*5
+        assert wait_until(lambda: len(list(tmp_path.iterdir())) == bound)
+        time.sleep(0.2)
+        assert len(list(tmp_path.iterdir())) == bound
         del batches
     batches = iter(DataLoader(Custom(4000), 1, num_workers=1, prefetch_factor=2000, collate_fn=lambda s: ['a'*3000]*10))  # more than a line holds
     assert len(list(batches)) == 4000
@@ -498,17 +513,15 @@ def test_workers_are_kept():
     assert not children()
 
 
-def test_order_is_kept_or_not():
-    class Slow(Custom):
-        def __getitem__(self, i):
-            if i < 4: time.sleep(0.2)
-            return i
-    for worker_type in ('process', 'thread'):
-        def run(**kwargs): return [b.tolist() for b in DataLoader(Slow(40), 4, num_workers=2, worker_type=worker_type, **kwargs)]
-        want = [list(range(i, i+4)) for i in range(0, 40, 4)]
-        assert run() == want
-        assert sorted(run(in_order=False)) == want
-    assert run(in_order=False) is not want and [b.tolist() for b in DataLoader(Slow(40), 4, num_workers=2, in_order=False)][0] != want[0]
+@pytest.mark.parametrize('worker_type', ['process', 'thread'])
+def test_order_is_kept_or_not(worker_type, tmp_path):
+    want = [list(range(i, i+4)) for i in range(0, 40, 4)]
+    def run(after, **kwargs):
+        for f in tmp_path.iterdir(): f.unlink()
+        return [b.tolist() for b in DataLoader(Leaves(40, tmp_path, after), 4, num_workers=2, worker_type=worker_type, **kwargs)]
+    assert run(12 if worker_type == 'process' else None) == want  # batch 0 comes after batch 3
+    got = run(12, in_order=False)
+    assert sorted(got) == want and got[0] != want[0]
 
 
 @pytest.mark.parametrize('method', ['forkserver', 'spawn'])
