@@ -180,13 +180,10 @@ class SGD(Optimizer):
         maximize:bool=False   # Climb instead of descending?
     ): super().__init__(params, dict(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
                                      maximize=maximize))
-
     def check_options(self, options):
         super().check_options(options)
-        momentum,dampening = options['momentum'],options['dampening']
-        if options['nesterov'] and (momentum == 0 or dampening != 0):
-            raise ValueError(f'nesterov needs momentum above 0 and dampening 0; got momentum={momentum}, dampening={dampening}')
-
+        if options['nesterov'] and (options['momentum'] == 0 or options['dampening'] != 0):
+            raise ValueError(f"nesterov needs momentum above 0 and dampening 0; got {options['momentum']} and {options['dampening']}")
     def state_names(self, options): return ('momentum_buffer',) if options['momentum'] else ()
 
     def update(self, p, grad, state, options):
