@@ -2035,6 +2035,7 @@ def _new_orders(make):
             hint='__iter__ must begin anew each time it is called: shuffle and make the iterator there, not in __init__.')
     require(a != b, 'two epochs have the same order', got=a, hint='Shuffle in __iter__, not in __init__, or each epoch has the same order.')
 
+# %% ../nbs/91_check.ipynb #9fd690a8
 def _repeatable(make):
     def seeded():
         random.seed(3)
@@ -2089,6 +2090,7 @@ def _batch_case(n, bs, drop, name):
                 hint='The number of batches: rounded down with drop_last=True, rounded up without.')
     return Case(name, run)
 
+# %% ../nbs/91_check.ipynb #febb8b7e
 def check_batch_sampler(
     make,           # Your batch sampler: `make(sampler, batch_size, drop_last)`
     limit:float=10. # Seconds that one case may take
@@ -2105,7 +2107,7 @@ def check_batch_sampler(
              Case('the order of the sampler', own_order), Case('it can be used twice', twice)]
     return run_cases(make, cases, 'batch sampler', limit)
 
-# %% ../nbs/91_check.ipynb #febb8b7e
+# %% ../nbs/91_check.ipynb #78e1f5b5
 _Point = namedtuple('_Point', 'x y')
 
 def _collate_case(samples, name, hint=''):
@@ -2124,6 +2126,7 @@ def _collate_case(samples, name, hint=''):
         same(got, want, given=samples, hint=guess)
     return Case(name, run, hint)
 
+# %% ../nbs/91_check.ipynb #f9c53e6e
 def check_collate(
     f,              # Your collate function: takes a list of samples
     limit:float=10. # Seconds that one case may take
@@ -2172,6 +2175,7 @@ class _Noise(_Known):
 class _Stream(_torch_data.IterableDataset):
     def __iter__(self): return iter(range(7))
 
+# %% ../nbs/91_check.ipynb #3f8b7ca9
 def _loaded(dl):
     "The batches of a loader as (x, y), which must be tensors"
     got = []
@@ -2184,7 +2188,7 @@ def _loaded(dl):
 
 def _ids(batches): return [[int(i) for i in x[:,0]] for x,_ in batches]
 
-# %% ../nbs/91_check.ipynb #cae4f2e5
+# %% ../nbs/91_check.ipynb #2486bc85
 def _reference(ds, **kwargs): return [tuple(b) for b in _torch_data.DataLoader(ds, **kwargs)]
 
 def _ids_hint(want):
@@ -2199,6 +2203,7 @@ def _ids_hint(want):
         return 'Each sample must come once: batch i begins at i*batch_size.'
     return hint
 
+# %% ../nbs/91_check.ipynb #301657c8
 def _order_case(n, name, hint='', slow=False, **kwargs):
     "The batches that PyTorch's loader gives, in that order"
     def run(make):
@@ -2211,7 +2216,7 @@ def _order_case(n, name, hint='', slow=False, **kwargs):
         same(_ids(_loaded(dl)), ids, given='the second epoch', hint='A second loop must begin anew: make the iterator in __iter__, not in __init__.')
     return Case(name, run, 'Fetch the samples of each batch in order, and collate them.'),set(kwargs)
 
-# %% ../nbs/91_check.ipynb #3f8b7ca9
+# %% ../nbs/91_check.ipynb #3926da5b
 def _shuffled(make):
     ds = _Known(60)
     dl = make(ds, batch_size=4, shuffle=True)
@@ -2227,6 +2232,7 @@ def _shuffled(make):
     whole = sum(x in sets_b for x in sets_a)
     require(whole < len(a)/2, 'the same samples always meet', got=a[:3], hint='Shuffle the samples, not the batches.')
 
+# %% ../nbs/91_check.ipynb #b72cc96d
 def _generator(make):
     def order():
         g = torch.Generator().manual_seed(3)
@@ -2244,7 +2250,7 @@ def _seeded(make):
     list(make(_Known(60), batch_size=4, shuffle=True))
     require(not torch.equal(torch.rand(3), states[0][1]), 'the loader seeds the global random numbers', hint='Never call torch.manual_seed in a loader: the model draws too.')
 
-# %% ../nbs/91_check.ipynb #1eee2668
+# %% ../nbs/91_check.ipynb #4993eb5f
 def _collate_fn(make):
     def summed(samples): return sum(y for _,y in samples)
     same(list(make(_Known(5), batch_size=2, collate_fn=summed)), [10, 50, 40])
@@ -2261,6 +2267,7 @@ def _raises(workers):
                 hint='Catch nothing: an error that is swallowed is a sample that nobody misses.')
     return run
 
+# %% ../nbs/91_check.ipynb #58293f4b
 def _noise(make):
     b = [torch.cat([x.flatten().double(), *o]) for x,*o in make(_Noise(8), batch_size=1, num_workers=2)]
     for k in range(4): require(len({round(x[k].item(), 9) for x in b}) == 8, 'random numbers repeat', got=[x[k].item() for x in b],

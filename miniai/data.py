@@ -538,8 +538,8 @@ def _reduce_tensor(t):
     if not t.numel(): return _rebuild_tensor,(b'', t.dtype, tuple(t.shape), None)
     t = t.resolve_conj().resolve_neg()
     order = sorted(range(t.dim()), key=t.stride, reverse=True)  # as the numbers lie in memory, channels last say
-    if not t.permute(order).is_contiguous(): t,order = t.contiguous(),range(t.dim())
-    numbers = t.permute(list(order)).reshape(-1).view(torch.uint8).numpy()
+    if not t.permute(order).is_contiguous(): t = t.contiguous()
+    numbers = t.as_strided((t.numel(),), (1,)).view(torch.uint8).numpy()  # not reshape: one number alone may have any stride
     return _rebuild_tensor,(pickle.PickleBuffer(numbers), t.dtype, tuple(t.shape), t.stride())
 
 def _rebuild_tensor(numbers, dtype, shape, stride):

@@ -755,7 +755,7 @@ def test_calls_of_what_is_admitted_do_no_harm(tmp_path):
     assert equal(load_pickled(tmp_path/'p'), pairs())
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10**6), st.sampled_from([0, 2, 4, 5]), st.integers(1, 4))
 def test_garbled_files_are_an_error_or_arrays(tmp_path_factory, seed, protocol, n):
     rng,data = random.Random(seed),bytearray(pickle.dumps(pairs(), protocol))
