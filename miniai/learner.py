@@ -75,13 +75,16 @@ class SingleBatchCB(Callback):
     def after_batch(self, learn): raise CancelFitException()
 
 # %% ../nbs/12_learner.ipynb #0463634d
+def _whole(t): return t.detach().to(torch.promote_types(t.dtype, torch.float32))  # a sum in half precision would soon overflow
+
 class Mean:
     "The mean of numbers that stand for batches, weighted by size; kept on the device until `compute`"
     def __init__(self): self.reset()
     def reset(self): self.total,self.n = 0.,0
     def update(self, value, n=1):
-        if isinstance(value, torch.Tensor): value = value.detach()
-        self.total,self.n = self.total + value*n,self.n + n
+        if isinstance(value, torch.Tensor) and isinstance(self.total, torch.Tensor): self.total.add_(value.detach(), alpha=n)  # one operation
+        else: self.total = self.total + (_whole(value) if isinstance(value, torch.Tensor) else value)*n
+        self.n += n
     def compute(self): return self.total/self.n if self.n else float('nan')
 
 class Accuracy:
@@ -89,7 +92,7 @@ class Accuracy:
     def __init__(self): self.reset()
     def reset(self): self.right,self.n = 0,0
     def update(self, preds, targ):
-        self.right = self.right + (preds.argmax(1) == targ).sum()
+        self.right += (preds.argmax(1) == targ).sum()
         self.n += targ.numel()
     def compute(self): return self.right/self.n if self.n else float('nan')
 
@@ -1413,14 +1416,14 @@ def script(self:MetricsCB, learn):
     "The lines of `as_script`"
     lines = dict(imports=[], before_epoch=[], after_batch=[], row=[])
     for n,m in self.metrics.items():
-        if isinstance(m, Accuracy): value = '(preds.detach().argmax(1) == batch[1]).sum()'
+        if isinstance(m, Accuracy): add = [f'sum_{n} += (preds.argmax(1) == batch[1]).sum()']
         elif isinstance(m, FuncMetric):
             line,name = _named(m.f)
             lines['imports'].append(line)
-            value = f'torch.as_tensor({name}(preds, batch[1])).detach()*size'
+            add = [f'value = torch.as_tensor({name}(preds.detach(), batch[1]))', f'sum_{n} = sum_{n}.add_(value, alpha=size) if count > size else value*size']
         else: raise ValueError(f'as_script can not write out the metric {n}, a {type(m).__name__}')
         lines['before_epoch'].append(f'sum_{n} = 0')
-        lines['after_batch'].append(f'sum_{n} = sum_{n} + {value}')
+        lines['after_batch'] += add
         lines['row'].append(f"row[{n!r}] = float(sum_{n}/count)")
     return lines
 
@@ -1459,7 +1462,8 @@ _SCRIPT += '''\
                         opt.step()
 {after_step}
                         opt.zero_grad()
-                total,count = total + loss.detach()*size,count + size
+                total = total.add_(loss.detach(), alpha=size) if count else loss.detach()*size
+                count += size
 {after_batch}
             row = dict(epoch=epoch, train='train' if training else 'eval', loss=float(total/count))
 {row}

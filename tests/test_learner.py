@@ -7,6 +7,7 @@ from torch import nn
 from miniai import learner as ml
 from miniai.check import difference
 from miniai.learner import *
+from miniai.losses import accuracy
 from miniai.optim import SGD
 from tests.common import ROOT
 
@@ -634,10 +635,10 @@ def test_as_script_gives_the_same_numbers_in_a_fresh_process(tmp_path):
         from tests.test_learner import *
         losses = {{}}
         for name,cbs in SCRIPTED.items():
-            learn = make([Quiet(accuracy=Accuracy()), *eval(f'[{{cbs}}]')], batches(7), opt_func=partial(SGD, momentum=0.9))
+            learn = make([Quiet(accuracy=Accuracy(), share=accuracy), *eval(f'[{{cbs}}]')], batches(7), opt_func=partial(SGD, momentum=0.9))
             open(f'{tmp_path}/train_{{name}}.py', 'w').write(learn.as_script(2))
             learn.fit(2)
-            losses[name] = [r['loss'] for r in learn.history] + [r['accuracy'] for r in learn.history]
+            losses[name] = [[r[k] for k in ('loss', 'accuracy', 'share')] for r in learn.history]
         print(json.dumps(losses))''')
     assert ours.returncode == 0, ours.stderr
     theirs = script(f'''
@@ -646,7 +647,7 @@ def test_as_script_gives_the_same_numbers_in_a_fresh_process(tmp_path):
         losses = {{}}
         for name in SCRIPTED:
             history = importlib.import_module(f'train_{{name}}').train(net(), batches(7), batches(3, seed=1))
-            losses[name] = [r['loss'] for r in history] + [r['accuracy'] for r in history]
+            losses[name] = [[r[k] for k in ('loss', 'accuracy', 'share')] for r in history]
         print(json.dumps(losses))''')
     assert theirs.returncode == 0, theirs.stderr
     assert ours.stdout.splitlines()[-1] == theirs.stdout.splitlines()[-1]

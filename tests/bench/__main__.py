@@ -20,7 +20,8 @@ def machine():
 
 def show(row):
     "One row of measurements as a line: ratio above 1 means that ours is better"
-    bar = f"bar {row['bar']:g}" if row.get('bar') is not None else ''
+    bar = row.get('bar')
+    bar = '' if bar is None else f'bar {bar:.3g}' if isinstance(bar, float) else f'bar {bar}'
     note = f"   {row['note']}" if row.get('note') else ''
     print(f"{row['row']:<6}{row['what']:<58}{row['ours']:>11.4g} {row['unit']:<10}{row['peer_name']:<26}{row['peer']:>11.4g}"
           f"   ratio {row['ratio']:<7.3g}{bar}{note}", flush=True)
