@@ -31,6 +31,12 @@ def weighted_sum(params):
     return lambda: (torch.cat([p if p.dim() == 1 else p.view(-1) for p in params]) * weights).sum()
 
 
+def sum_of_products(params):
+    "The same from an operation for each: a gradient of all large tensors in one piece is new memory each time, and its page faults drown the rest"
+    weights = [torch.randn_like(p) for p in params]
+    return lambda: torch.stack([(p*w).sum() for p,w in zip(params, weights)]).sum()
+
+
 def mlp_loss(params):
     "The loss of an MLP 784-50-10 on a batch of 64"
     x,y = torch.rand(64, 784),torch.randint(0, 10, (64,))
@@ -38,7 +44,7 @@ def mlp_loss(params):
     return lambda: F.cross_entropy(F.linear(F.linear(x, w1, b1).relu(), w2, b2), y)
 
 
-MODELS = {'ResNet-18': (resnet18(), weighted_sum, 25), '500 small': ([(20 + i%41,) for i in range(500)], weighted_sum, 60),
+MODELS = {'ResNet-18': (resnet18(), sum_of_products, 25), '500 small': ([(20 + i%41,) for i in range(500)], weighted_sum, 60),
           'MLP': ([(50,784), (50,), (10,50), (10,)], mlp_loss, 200)}
 
 
