@@ -7,7 +7,6 @@ from torch import nn
 from miniai import learner as ml
 from miniai.check import difference
 from miniai.learner import *
-from miniai.losses import accuracy
 from miniai.optim import SGD
 from tests.common import ROOT
 
@@ -632,6 +631,7 @@ SCRIPTED = dict(plain='', clipped='ClipGradCB(0.1)', accumulated='AccumulateCB(3
 def test_as_script_gives_the_same_numbers_in_a_fresh_process(tmp_path):
     ours = script(f'''
         import json
+        from miniai.losses import accuracy
         from tests.test_learner import *
         losses = {{}}
         for name,cbs in SCRIPTED.items():
