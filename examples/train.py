@@ -1,7 +1,5 @@
 "Train a small network on pictures: `python examples/train.py --data clothes`. Writes curves and predictions to train.png"
 import argparse
-import matplotlib
-matplotlib.use('agg')  # a script opens no window
 import matplotlib.pyplot as plt
 import torch, torch.nn.functional as F
 from torch import nn
@@ -14,6 +12,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument('--data', default='digits', choices=['digits', 'clothes', 'mnist', 'fashion_mnist'])
 parser.add_argument('--epochs', type=int, default=5)
 args = parser.parse_args()
+plt.switch_backend('agg')  # a script opens no window
 
 def conv(ni, nf): return nn.Sequential(nn.Conv2d(ni, nf, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU())
 torch.manual_seed(42)
