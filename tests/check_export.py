@@ -6,7 +6,11 @@ import difflib, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-BY_HAND = {'imports.py', 'sgd.py'}  # the only files of the package that no notebook writes
+# the files of the package that no notebook writes: the doors, and the checks of each lesson
+BY_HAND = {'imports.py', 'sgd.py', 'learner.py', 'cli.py'}
+
+
+def is_by_hand(name): return name in BY_HAND or name.startswith('check/') and name != 'check/kit.py'
 
 
 def modules(folder): return {p.relative_to(folder).as_posix(): p.read_text(encoding='utf-8') for p in sorted(folder.rglob('*.py'))}
@@ -18,11 +22,10 @@ def exported(exporter):
         tmp = Path(tmp)/'miniai'  # nbdev 2 takes the folder's name into account
         tmp.mkdir()
         for name in ('settings.ini', 'pyproject.toml', 'README.md'): shutil.copy(ROOT/name, tmp)
-        (tmp/'nbs').mkdir()
-        for path in (ROOT/'nbs').glob('*.ipynb'): shutil.copy(path, tmp/'nbs')
-        (tmp/'miniai').mkdir()
-        for name in BY_HAND:
-            if (ROOT/'miniai'/name).exists(): shutil.copy(ROOT/'miniai'/name, tmp/'miniai')
+        shutil.copytree(ROOT/'nbs', tmp/'nbs', ignore=shutil.ignore_patterns('.*'))
+        for name in filter(is_by_hand, modules(ROOT/'miniai')):
+            (tmp/'miniai'/name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT/'miniai'/name, tmp/'miniai'/name)
         subprocess.run([exporter], cwd=tmp, check=True, capture_output=True)
         return modules(tmp/'miniai')
 

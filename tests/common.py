@@ -4,7 +4,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))
-KITS = {'drawn', 'check'}  # 90 and 91: any lesson may use them
+TOOLS = sorted((ROOT/'nbs/tools').glob('*.ipynb'))
+KITS = {'tools', 'check'}  # any lesson may use them
 
 
 def code_cells(path):

@@ -7,7 +7,9 @@ from hypothesis.extra.numpy import basic_indices, mutually_broadcastable_shapes
 from fastcore.test import test_close as close
 from miniai import backprop
 from miniai.backprop import Layer, Lin, Mse, Net, Relu, Tape
-from miniai.check import check_backward, check_tape, difference
+from miniai.check.backprop import check_backward
+from miniai.check.autograd import check_tape
+from miniai.check.kit import difference
 
 DTYPES = st.sampled_from([torch.float32, torch.float64])
 SEEDS = st.integers(0, 10**6)

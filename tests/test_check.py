@@ -2,7 +2,8 @@
 import collections, subprocess, sys, threading, time
 import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
-from miniai.check import Case, Mismatch, Report, Result, brief, check_matmul, difference, require, rng, run_cases, same
+from miniai.check.kit import Case, Mismatch, Report, Result, brief, difference, require, rng, run_cases, same
+from miniai.check.matmul import check_matmul
 from tests.common import ROOT
 
 DOUBLE = [Case('doubles 3', lambda f: same(f(3), 6, given=3), hint='Twice as much.'),
@@ -158,6 +159,6 @@ def test_check_matmul_refuses_and_says_why(f, words):
 
 
 def test_it_works_in_a_script_with_what_users_have():
-    code = 'from miniai.check import check_matmul; r = check_matmul(lambda a,b: a*b); print(r, r.ok)'
+    code = 'from miniai.check.matmul import check_matmul; r = check_matmul(lambda a,b: a*b); print(r, r.ok)'
     res = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
     assert res.returncode == 0 and '✗' in res.stdout and res.stdout.strip().endswith('False'), res.stderr

@@ -934,7 +934,7 @@ MUTANTS = [
 
 @pytest.mark.parametrize('mutant,hint', MUTANTS, ids=lambda m: m.__name__ if callable(m) else '')
 def test_the_kit_refuses_broken_loaders(mutant, hint):
-    from miniai.check import check_dataloader
+    from miniai.check.data import check_dataloader
     report = check_dataloader(mutant)
     assert not report.ok and hint in str(report), report
 

@@ -12,7 +12,7 @@ from PIL import Image
 import miniai.datasets as md
 from miniai.data import DataLoader
 from miniai.datasets import DataLoaders, ReadyImages, collate_dict, download, get_data, image_tensor, inplace, load_pickled
-from miniai.drawn import drawn_dd
+from miniai.tools.drawn import drawn_dd
 from tests.common import ROOT
 
 REAL = os.environ.get('MINIAI_DATA')  # before the fixture below takes it away
@@ -643,7 +643,7 @@ def test_real_mnist(monkeypatch, capsys):
     dd = get_data('mnist')
     assert 'last 10,000 of the 60,000' in capsys.readouterr().out
     assert {k: len(v) for k,v in dd.items()} == dict(train=50_000, test=10_000) and dd['train']['label'][:5] == [5, 0, 4, 1, 9]
-    from miniai.drawn import load_digits
+    from miniai.tools.drawn import load_digits
     x,y,xt,yt = load_digits(20, 20)
     assert x[7].numpy().tobytes() == dd['train'][7]['image'].tobytes() and xt[7].numpy().tobytes() == dd['test'][7]['image'].tobytes()
     assert yt.tolist() == dd['test']['label'][:20], 'load_digits and get_data share one way in'

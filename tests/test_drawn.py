@@ -5,8 +5,8 @@ import numpy as np, pytest, torch, torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from torch import nn
-from miniai import drawn
-from miniai.drawn import CLOTHES, DIGITS, draw_clothes, draw_digits, drawn_dd, load_digits, local_folder, parquet_files, read_parquet
+from miniai.tools import drawn
+from miniai.tools.drawn import CLOTHES, DIGITS, draw_clothes, draw_digits, drawn_dd, load_digits, local_folder, parquet_files, read_parquet
 
 ROOT = Path(__file__).parents[1]
 DRAW = dict(digits=draw_digits, clothes=draw_clothes)
@@ -28,7 +28,7 @@ def python(code, **env):
 def elsewhere(threads):
     "Digests of what another process draws"
     code = """import hashlib
-from miniai.drawn import draw_clothes, draw_digits
+from miniai.tools.drawn import draw_clothes, draw_digits
 for draw in (draw_digits, draw_clothes): print(hashlib.sha256(b"".join(t.numpy().tobytes() for t in draw(300, 5))).hexdigest())"""
     return dict(zip(DRAW, python(code, OMP_NUM_THREADS=threads).split()))
 
@@ -228,7 +228,7 @@ def test_drawn_dd_bad_arguments(args, error, text):
 
 
 def test_import_is_light():
-    loaded = python("import sys, miniai.drawn; print(*sys.modules)").split()
+    loaded = python("import sys, miniai.tools.drawn; print(*sys.modules)").split()
     assert not {'datasets', 'matplotlib', 'PIL', 'pyarrow', 'pandas'} & set(loaded)
 
 

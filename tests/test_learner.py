@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest, torch, torch.nn.functional as F
 from torch import nn
 from miniai import learner as ml
-from miniai.check import difference
+from miniai.check.kit import difference
 from miniai.learner import *
 from miniai.optim import SGD
 from tests.common import ROOT

@@ -2,7 +2,7 @@
 import pytest, torch, torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from miniai import losses
-from miniai.check import check_losses
+from miniai.check.losses import check_losses
 from miniai.losses import accuracy, bce_with_logits, cross_entropy, log_softmax, logsumexp, mse, nll_loss, softmax
 
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}

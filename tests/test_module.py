@@ -6,7 +6,7 @@ import pytest, torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
 from miniai import module as ours
-from miniai.check import check_module
+from miniai.check.module import check_module
 from miniai.module import Dropout, Flatten, Lambda, Linear, Module, ModuleList, Parameter, ReLU, Sequential, UnknownAttribute
 
 OURS = dict(Module=Module, Sequential=Sequential, ModuleList=ModuleList, Linear=Linear, ReLU=ReLU, Flatten=Flatten, Dropout=Dropout,

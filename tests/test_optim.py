@@ -7,7 +7,7 @@ import pytest, torch
 from hypothesis import given, settings, strategies as st
 from torch.optim import lr_scheduler as sched
 from miniai import optim
-from miniai.check import check_optimizer
+from miniai.check.optim import check_optimizer
 from miniai.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 NAMES = ['SGD', 'RMSprop', 'Adam', 'AdamW']

@@ -3,7 +3,7 @@ import os
 import pytest, torch
 from torch import nn
 from miniai.data import DataLoader, Dataset, Sampler
-from miniai.drawn import load_digits
+from miniai.tools.drawn import load_digits
 from miniai.losses import cross_entropy
 from miniai.module import Linear, Module, ReLU, Sequential
 from miniai.optim import SGD

@@ -3,7 +3,7 @@ import os
 from functools import cache
 import pytest, torch, torch.nn.functional as F
 from torch import nn
-from miniai import drawn
+from miniai.tools import drawn
 from miniai.data import DataLoader, Dataset
 from miniai.learner import *
 from miniai.optim import AdamW

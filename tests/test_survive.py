@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np, pytest, torch, torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
-from miniai.check import difference
+from miniai.check.kit import difference
 from miniai.learner import *
 from miniai.sched import RecorderCB
 from tests import survivor

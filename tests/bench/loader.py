@@ -4,7 +4,7 @@ import numpy as np, torch
 import torch.utils.data as torch_data
 from PIL import Image
 from miniai.data import DataLoader
-from miniai.drawn import draw_digits
+from miniai.tools.drawn import draw_digits
 
 BS = 64
 

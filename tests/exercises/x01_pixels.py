@@ -1,5 +1,5 @@
 import torch
-from miniai.check import check_descent, check_distances, check_learn, check_slope
+from miniai.check.pixels import check_descent, check_distances, check_learn, check_slope
 
 
 def distances(images, ideal): return (images.float()-ideal.float()).abs().mean((-1, -2))

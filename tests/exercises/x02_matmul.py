@@ -1,5 +1,5 @@
 import torch
-from miniai.check import check_batch_matmul, check_broadcast_shape, check_matmul, check_row_shares
+from miniai.check.matmul import check_batch_matmul, check_broadcast_shape, check_matmul, check_row_shares
 
 
 def fits(a, b):

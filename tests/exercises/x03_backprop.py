@@ -2,7 +2,8 @@
 from functools import wraps
 import torch, torch.nn.functional as F
 from miniai.backprop import Layer, Tape
-from miniai.check import check_backward, check_tape
+from miniai.check.backprop import check_backward
+from miniai.check.autograd import check_tape
 
 
 def exercise(check, *args, **kwargs):
