@@ -1,7 +1,7 @@
 "The repository as a whole: metadata, imports, and the rules that every lesson keeps"
 import ast, configparser, importlib.metadata, json, re, subprocess, sys, tomllib
 import pytest
-from tests.check_export import BY_HAND, is_by_hand, modules
+from tests.check_export import BY_HAND, modules
 from tests.common import KITS, LESSONS, ROOT, code_cells, default_exp, imported_modules
 
 MODULES = sorted(p.stem for p in (ROOT/'miniai').glob('*.py') if not p.name.startswith('_'))
