@@ -6,7 +6,7 @@ import importlib.util, os, re, shutil, signal, socket, subprocess, sys, time, ur
 from contextlib import contextmanager
 from pathlib import Path
 import nbformat, pytest
-from tests.common import ROOT
+from tests.conftest import ROOT
 
 CHROMIUM = shutil.which('chromium')
 ARGS = ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking', '--disable-component-update', '--disable-sync',

@@ -4,7 +4,7 @@ import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from miniai.check.kit import Case, Mismatch, Report, Result, brief, difference, require, rng, run_cases, same
 from miniai.check.matmul import check_matmul
-from tests.common import ROOT
+from tests.conftest import ROOT
 
 DOUBLE = [Case('doubles 3', lambda f: same(f(3), 6, given=3), hint='Twice as much.'),
           Case('doubles a tensor', lambda f: same(f(torch.ones(2)), torch.full((2,), 2.)))]

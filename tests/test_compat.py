@@ -8,7 +8,7 @@ from torch import nn, optim
 from torch.optim import lr_scheduler
 from miniai import learner as ml
 from miniai.learner import *
-from tests.common import ROOT
+from tests.conftest import ROOT
 
 FORBIDDEN = {'DataLoader', 'Subset', 'Sampler', 'x', 'init', 'nn', 'F', 'plt', 'T', 'download', 'torch', 'np'}
 NAMES = dict(

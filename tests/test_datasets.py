@@ -13,7 +13,7 @@ import miniai.datasets as md
 from miniai.data import DataLoader
 from miniai.datasets import DataLoaders, ReadyImages, collate_dict, download, get_data, image_tensor, inplace, load_pickled
 from miniai.tools.drawn import drawn_dd
-from tests.common import ROOT
+from tests.conftest import ROOT
 
 REAL = os.environ.get('MINIAI_DATA')  # before the fixture below takes it away
 real = pytest.mark.skipif(not REAL, reason='MINIAI_DATA is not set')

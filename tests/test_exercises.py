@@ -5,7 +5,7 @@ solutions and `wrong` a list of (solution, a piece of the text that its report m
 """
 import importlib, re
 import pytest
-from tests.common import LESSONS, ROOT, code_cells
+from tests.conftest import LESSONS, ROOT, code_cells
 
 FILES = sorted((ROOT/'tests'/'exercises').glob('x*.py'))
 EXERCISES = [(f.stem, *exercise) for f in FILES for exercise in importlib.import_module(f'tests.exercises.{f.stem}').EXERCISES]

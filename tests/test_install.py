@@ -2,7 +2,7 @@
 import os, re, shutil, subprocess, sys, venv
 import pytest
 from tests.check_export import compare
-from tests.common import ROOT
+from tests.conftest import ROOT
 
 EXPORTED_BY_NBDEV_3 = {'_modidx.py', '__init__.py'}  # bookkeeping: nbdev 3 takes URLs and version from elsewhere; no exported line
 

@@ -8,7 +8,7 @@ from miniai import learner as ml
 from miniai.check.kit import difference
 from miniai.learner import *
 from miniai.optim import SGD
-from tests.common import ROOT
+from tests.conftest import ROOT
 
 
 def batches(n=4, size=8, d=6, classes=3, short=3, seed=0):

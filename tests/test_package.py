@@ -2,7 +2,7 @@
 import ast, configparser, importlib.metadata, json, re, subprocess, sys, tomllib
 import pytest
 from tests.check_export import BY_HAND, modules
-from tests.common import KITS, LESSONS, ROOT, code_cells, default_exp, imported_modules
+from tests.conftest import KITS, LESSONS, ROOT, code_cells, default_exp, imported_modules
 
 MODULES = sorted(p.stem for p in (ROOT/'miniai').glob('*.py') if not p.name.startswith('_'))
 by_name = pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)

@@ -2,7 +2,7 @@
 import dis, os, re
 from pathlib import Path
 import pytest
-from tests.common import ROOT, code_cells
+from tests.conftest import ROOT, code_cells
 
 
 def names(code):

@@ -4,7 +4,7 @@ import matplotlib, matplotlib.pyplot as plt, numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from miniai.plot import get_grid, plot_func, show_image, show_images, subplots
-from tests.common import ROOT
+from tests.conftest import ROOT
 
 
 @pytest.fixture(autouse=True)

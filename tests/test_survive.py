@@ -9,7 +9,7 @@ from miniai.check.kit import difference
 from miniai.learner import *
 from miniai.sched import RecorderCB
 from tests import survivor
-from tests.common import ROOT
+from tests.conftest import ROOT
 from tests.test_learner import batches
 
 MOMENTS = 5  # in each configuration; the long test takes four times as many

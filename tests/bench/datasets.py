@@ -4,7 +4,7 @@ from contextlib import closing
 import torch, torch.utils.data as torch_data
 from miniai.data import DataLoader
 from miniai.datasets import ReadyImages, _ReadyDL, collate_dict, get_data, image_tensor, inplace
-from tests.common import ROOT
+from tests.conftest import ROOT
 
 
 @inplace

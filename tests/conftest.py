@@ -1,4 +1,4 @@
-"What several tests need to know about the repository"
+"What several tests need to know: pytest reads this file first, and test modules import from it, never from each other"
 import ast, json
 from pathlib import Path
 
