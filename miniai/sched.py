@@ -9,7 +9,7 @@ __all__ = ['annealer', 'sched_lin', 'sched_cos', 'sched_no', 'sched_exp', 'combi
 # %% ../nbs/18_schedules.ipynb #de65975c
 import math
 from functools import wraps
-from .learner import Callback
+from .loop import Callback
 
 # %% ../nbs/18_schedules.ipynb #b34fd6ac
 def annealer(

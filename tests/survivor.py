@@ -1,4 +1,4 @@
-"A training run to be killed: what `test_survive` forks from a warm process, and what it leaves behind"
+"A training run to be killed: what `test_resume` forks from a warm process, and what it leaves behind"
 import io, os, random, signal
 from functools import partial
 from pathlib import Path
@@ -6,6 +6,10 @@ import numpy as np, torch, torch.nn.functional as F
 from torch import nn
 from miniai import data
 from miniai.learner import *
+from miniai.steps import AccumulateCB, ClipGradCB
+from miniai.keep import EarlyStoppingCB
+from miniai.track import LogCB, read_log
+from miniai.resume import CheckpointCB
 from miniai.optim import SGD, Adam
 from miniai.sched import OneCycle
 

@@ -8,7 +8,7 @@ from miniai import sched as ms, sgd
 from miniai.learner import AccumulateCB, Callback, CheckpointCB
 from miniai.optim import SGD, AdamW
 from miniai.sched import *
-from tests.test_learner import batches, make, weights
+from tests.small import batches, make, weights
 
 pos = st.floats(0, 1)
 values = st.floats(-10, 10)
@@ -124,7 +124,7 @@ def test_batch_schedulers_step_once_per_real_step():
 
 
 def test_plateau_watches_the_validation_loss():
-    from tests.test_learner import Quiet
+    from tests.small import Quiet
     cb = EpochSchedCB(partial(lrs.ReduceLROnPlateau, patience=0, threshold=10.))
     learn = make([Quiet(), cb])
     learn.fit(3)

@@ -1,44 +1,7 @@
-"Solutions of lesson 12's exercises, and the answers that people give instead"
+"Solutions of lesson 15's exercises, and the answers that people give instead"
 import torch
-from miniai.check.loop import check_grad_noise, check_learner, check_metric
-from miniai.learner import Callback, CancelBatchException, CancelEpochException, CancelFitException
-
-
-class TopK:
-    def __init__(self, k=3):
-        self.k = k
-        self.reset()
-    def reset(self): self.right,self.n = 0,0
-    def update(self, preds, targ):
-        self.right += (preds.topk(self.k).indices == targ[:,None]).any(1).sum()
-        self.n += len(targ)
-    def compute(self): return self.right/self.n
-
-
-class MeanOfMeans(TopK):
-    def update(self, preds, targ):
-        self.right += (preds.topk(self.k).indices == targ[:,None]).any(1).float().mean()
-        self.n += 1
-
-
-class LastOnly(TopK):
-    def update(self, preds, targ):
-        self.reset()
-        super().update(preds, targ)
-
-
-class NeverForgets(TopK):
-    def __init__(self):
-        self.k,self.right,self.n = 3,0,0
-    def reset(self): pass
-
-
-class NoReturn(TopK):
-    def compute(self): self.right/self.n
-
-
-class TopOne(TopK):
-    def __init__(self): super().__init__(1)
+from miniai.check.loop import check_grad_noise, check_learner
+from miniai.loop import Callback, CancelBatchException, CancelEpochException, CancelFitException
 
 
 def run_loop(n_epochs, batches, callback):
@@ -138,8 +101,6 @@ class TooLate(Callback):
 
 
 EXERCISES = [
-    (check_metric, [TopK], [(MeanOfMeans, 'Count samples, not batches'), (LastOnly, 'must add to the first'), (NeverForgets, 'must forget everything'),
-                            (NoReturn, 'Is there a `return` in compute?'), (TopOne, 'One update, then compute')]),
     (check_learner, [run_loop], [(no_finally, '`finally`'), (catches_everything, 'Catch the cancel exceptions only'), (before_is_outside, 'inside the `try`'),
                                  (always_after, 'its after is skipped')]),
     (check_grad_noise, [GradNoiseCB], [(EveryBatch, 'learn.do_step'), (NotInPlace, 'in place'), (ForgetsNone, 'without a gradient'), (TooLate, 'after backward')]),

@@ -7,10 +7,19 @@ from torch import nn
 from tqdm import tqdm
 from miniai.check.kit import difference
 from miniai.learner import *
+from miniai.loop import EVENTS, ACTIONS
+from miniai.steps import AccumulateCB
+from miniai.keep import EarlyStoppingCB, SaveBestCB
+from miniai.track import LogCB, read_log
+from miniai.resume import CheckpointCB
 from miniai.sched import RecorderCB
 from tests import survivor
 from tests.conftest import ROOT
+<<<<<<< HEAD:tests/test_survive.py
 from tests.test_learner import batches
+=======
+from tests.small import batches
+>>>>>>> ec238c9 (The Learner in rooms of its own: loop, metrics, looking, and one lesson for each tool of work (the carve)):tests/test_resume.py
 
 MOMENTS = 5  # in each configuration; the long test takes four times as many
 CONTEXT = multiprocessing.get_context('forkserver')
@@ -385,7 +394,7 @@ INTERRUPTED = '''
     import torch.nn.functional as F
     from torch import nn
     from miniai.learner import *
-    from tests.test_survive import children, gone, loaders
+    from tests.test_resume import children, gone, loaders
     class Tell(Callback):
         seen = []
         def after_batch(self, learn):

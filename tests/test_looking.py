@@ -1,0 +1,68 @@
+"Looking changes nothing: the range test, predictions, validation, the loop as it will run"
+import copy, re, subprocess, sys, textwrap
+from functools import partial
+import pytest, torch
+from torch import nn
+from miniai.check.kit import difference
+from miniai.learner import Accuracy, Callback, CheckpointCB, ClipGradCB, TrainCB
+from miniai.loop import EVENTS
+from miniai.looking import rng_state
+from tests.conftest import ROOT
+from tests.small import Quiet, batches, make, weights
+
+
+def everything(learn):
+    "Whatever looking must leave alone"
+    return (weights(learn), [b.clone() for b in learn.model.buffers()], [m.training for m in learn.model.modules()],
+            [None if p.grad is None else p.grad.clone() for p in learn.model.parameters()],
+            copy.deepcopy(learn.opt.state_dict()) if learn.opt else None, rng_state(), len(learn.history), set(vars(learn)))
+
+
+class Watches(Callback):
+    on_look = False
+    def __init__(self): self.heard = 0
+    def before_fit(self, learn): self.heard += 1
+
+
+@pytest.mark.parametrize('look', [lambda l: l.lr_find(), lambda l: l.preflight(), lambda l: l.validate(), lambda l: l.get_preds(), lambda l: l(batches()[0][0]),
+                                  lambda l: l.show_loop(), repr], ids=['lr_find', 'preflight', 'validate', 'get_preds', 'call', 'show_loop', 'repr'])
+@pytest.mark.parametrize('trained', [False, True])
+def test_looking_changes_nothing(look, trained, capsys):
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
+    watch = Watches()
+    learn = make([watch, Quiet(accuracy=Accuracy()), CheckpointCB('/nowhere/never')], model=model, opt_func=partial(torch.optim.SGD, momentum=0.9))
+    if trained:
+        learn.cbs.pop()
+        learn.fit(1)
+        learn.model.train()
+    heard,before = watch.heard,everything(learn)
+    look(learn)
+    after = everything(learn)
+    assert difference(after, before, rtol=0, atol=0) == ''
+    assert watch.heard == heard
+
+
+def test_lr_find_suggests_a_rate_that_trains(capsys):
+    learn = make(train=[(x, x[:,:3].argmax(1)) for x,_ in batches(60, 64, short=64)])
+    learn.lr_find()
+    rate = float(re.search('suggested learning rate: (.*)', capsys.readouterr().out)[1])
+    assert 1e-4 < rate < 10
+
+
+def test_show_loop_lists_events_in_order_with_times(capsys):
+    learn = make([ClipGradCB(1.), Quiet(), TrainCB()])
+    learn.show_loop()
+    assert 'after_backward        ClipGradCB (training)' in capsys.readouterr().out
+    learn.fit(1)
+    learn.show_loop()
+    out = capsys.readouterr().out
+    names = [line.split()[0] for line in out.splitlines()]
+    assert [n for n in EVENTS if n in names] == [n for n in names if n in EVENTS] and re.search(r'predict +TrainCB [\d.e-]+ ms', out)
+
+
+def script(code): return subprocess.run([sys.executable, '-c', textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_importing_the_learner_is_light():
+    res = script("import sys, miniai.learner; print(*{'datasets', 'matplotlib', 'IPython', 'pandas', 'tqdm.notebook'} & set(sys.modules))")
+    assert res.stdout.split() == [], res.stdout + res.stderr

@@ -1,0 +1,300 @@
+"The loop: order of events, cancelling, state, batches of all shapes, and errors a beginner can act on"
+import copy, pickle, traceback
+from functools import partial
+from types import SimpleNamespace
+import pytest, torch, torch.nn.functional as F
+from torch import nn
+from miniai import loop as ml
+from miniai.learner import (Accuracy, Callback, CancelBatchException, CancelEpochException, CancelFitException, DeviceCB, Learner, MetricsCB,
+                            MomentumLearner, ProgressCB, TrainCB, TrainLearner)
+from miniai.loop import ACTIONS, EVENTS
+from miniai.optim import SGD
+from tests.small import Quiet, TwoInputs, batches, make, net, weights
+
+
+class Recorder(Callback):
+    "Writes down every event, and raises `error` at the `nth` time of event `at`"
+    def __init__(self, at=None, error=None, nth=1): self.events,self.at,self.error,self.nth = [],at,error,nth
+    def __getattribute__(self, name):
+        if name not in EVENTS: return object.__getattribute__(self, name)
+        def told(learn):
+            self.events.append(name)
+            if name in ACTIONS: ml._DEFAULTS[name](learn)
+            if name == self.at and self.events.count(name) == self.nth and self.error: raise self.error('raised by the test')
+        return told
+
+
+TRAIN = 'before_batch predict after_predict get_loss after_loss backward after_backward step after_step zero_grad after_batch cleanup_batch'.split()
+
+
+VALID = 'before_batch predict after_predict get_loss after_loss after_batch cleanup_batch'.split()
+
+
+def part(batch, n): return ['before_epoch', *batch*n, 'after_epoch', 'cleanup_epoch']
+
+
+class Rec(Recorder):
+    "A recorder whose methods are found by hasattr"
+for _e in EVENTS: setattr(Rec, _e, None)
+
+
+@pytest.mark.parametrize('epochs,n,v', [(0, 2, 2), (1, 1, 1), (2, 3, 2), (1, 2, 0)])
+def test_order_of_events(epochs, n, v):
+    rec = Rec()
+    make([rec], batches(n), batches(v) if v else None).fit(epochs)
+    assert rec.events == ['before_fit', *(part(TRAIN, n) + (part(VALID, v) if v else []))*epochs, 'after_fit', 'cleanup_fit']
+
+
+def expected(at, error, nth=1, epochs=2, n=2, v=2):
+    "The events of a fit in which `error` is raised at the `nth` time of event `at`: the protocol, written down a second time"
+    events = []
+    def tell(name):
+        events.append(name)
+        if name == at and events.count(name) == nth and error: raise error()
+    def level(name, cancel, body):
+        try:
+            try:
+                tell(f'before_{name}'); body(); tell(f'after_{name}')
+            except cancel: pass
+            finally: tell(f'cleanup_{name}')
+        except cancel: pass
+    def batch(names):
+        for name in names: tell(name)
+    def epoch(names, k):
+        for _ in range(k): level('batch', CancelBatchException, lambda: batch(names))
+    def fit():
+        for _ in range(epochs):
+            for names,k in ((TRAIN[1:-2], n), (VALID[1:-2], v)): level('epoch', CancelEpochException, lambda: epoch(names, k))
+    try: level('fit', CancelFitException, fit)
+    except error or (): return events,error
+    return events,None
+
+
+@pytest.mark.parametrize('at', EVENTS)
+@pytest.mark.parametrize('error', [CancelBatchException, CancelEpochException, CancelFitException, KeyError, KeyboardInterrupt])
+@pytest.mark.parametrize('nth', [1, 3])
+def test_every_cancel_from_every_event(at, error, nth):
+    rec,guest = Rec(at, error, nth),Callback()
+    learn = make([rec], batches(2), batches(2))
+    want,escaped = expected(at, error, nth)
+    if escaped:
+        with pytest.raises(error): learn.fit(2, cbs=guest)
+    else: learn.fit(2, cbs=guest)
+    assert rec.events == want
+    assert list(learn.cbs) == [rec] and learn._calls is None  # the guest is gone, whatever happened
+    rec.error = None
+    learn.fit(1)  # and the next fit works
+
+
+def test_callbacks_behind_the_one_that_cancels_do_not_hear_of_it():
+    heard = []
+    class First(Callback):
+        def after_batch(self, learn): raise CancelBatchException()
+    class Later(Callback):
+        order = 1
+        def after_batch(self, learn): heard.append('after')
+        def cleanup_batch(self, learn): heard.append('cleanup')
+    make([Later(), First()], batches(1), None).fit(1)
+    assert heard == ['cleanup']
+
+
+def test_each_cleanup_is_told_even_if_one_fails():
+    heard = []
+    class Fails(Callback):
+        def cleanup_fit(self, learn): raise ValueError('first')
+    class Later(Callback):
+        order = 1
+        def cleanup_fit(self, learn): heard.append(1)
+    with pytest.raises(ValueError, match='first'): make([Fails(), Later()]).fit(1)
+    assert heard == [1]
+
+
+def test_order_is_by_number_and_stable():
+    names = []
+    def cb(name, number): return type(name, (Callback,), dict(order=number, before_fit=lambda self, learn: names.append(name)))()
+    make([cb('c', 2), cb('a', 0), cb('d', 2), cb('b', 0)]).fit(0)
+    assert names == ['a', 'b', 'c', 'd']
+
+
+def test_the_training_equals_a_loop_by_hand():
+    ref,data = net(),batches()
+    opt = torch.optim.SGD(ref.parameters(), 0.1, momentum=0.9)
+    for _ in range(2):
+        for xb,yb in data:
+            F.cross_entropy(ref(xb), yb).backward()
+            opt.step(); opt.zero_grad()
+    for cls,cbs in ((Learner, [TrainCB()]), (Learner, []), (TrainLearner, [])):
+        learn = make(cbs, data, cls=cls, opt_func=partial(torch.optim.SGD, momentum=0.9))
+        learn.fit(2)
+        assert all(torch.equal(p, q) for p,q in zip(ref.parameters(), learn.model.parameters()))
+
+
+def test_momentum_learner_keeps_a_share_of_the_gradient():
+    ref,data = net(),batches()
+    for xb,yb in data:
+        F.cross_entropy(ref(xb), yb).backward()
+        with torch.no_grad():
+            for p in ref.parameters():
+                p -= 0.1*p.grad
+                p.grad *= 0.85
+    learn = make(train=data, cls=MomentumLearner, opt_func=torch.optim.SGD)
+    learn.fit(1)
+    torch.testing.assert_close(weights(learn), torch.cat([p.detach().flatten() for p in ref.parameters()]))
+
+
+def test_state_during_and_after_a_fit():
+    learn = make([Quiet()])
+    learn.fit(3)
+    assert (learn.n_epochs, learn.epoch, learn.iter, list(learn.epochs)) == (3, 2, 2, [0, 1, 2])
+    assert learn.preds.shape == (3, 3) and learn.loss.dim() == 0 and len(learn.batch) == 2 and isinstance(learn.opt, SGD)
+    assert not learn.training and len(learn.history) == 6
+    assert list(learn.history[0]) == ['loss', 'epoch', 'train', 'time']
+
+
+def test_a_new_optimizer_each_fit_unless_kept():
+    learn = make()
+    learn.fit(1); first = learn.opt
+    learn.fit(1); second = learn.opt
+    learn.fit(1, keep_opt=True)
+    assert first is not second and learn.opt is second
+    learn.fit(1, train=False)
+    assert learn.opt is second
+    learn.fit(1, lr=0.7)
+    assert learn.opt.param_groups[0]['lr'] == 0.7
+
+
+def test_opt_func_may_have_just_step_and_zero_grad():
+    class Plain:
+        def __init__(self, params, lr): self.params,self.lr = list(params),lr
+        def step(self):
+            with torch.no_grad():
+                for p in self.params: p -= self.lr*p.grad
+        def zero_grad(self):
+            for p in self.params: p.grad = None
+    learn = make(opt_func=Plain)
+    before = weights(learn)
+    learn.fit(1)
+    assert not torch.equal(before, weights(learn))
+    with pytest.raises(TypeError, match='Plain has none'): learn.lr_find()
+
+
+def test_callbacks_by_name():
+    class EarlyBirdCB(Callback): pass
+    bird = EarlyBirdCB()
+    learn = make([bird, DeviceCB('cpu')])
+    assert learn.early_bird is bird and learn.cb('device') is learn.cbs[1]
+    with pytest.raises(AttributeError, match='nothing'): learn.nothing
+    with pytest.raises(AttributeError, match='no callbacks are named nothing.*early_bird, device'): learn.cb('nothing')
+    learn.cbs.append(EarlyBirdCB())
+    with pytest.raises(AttributeError, match='2 callbacks are named early_bird'): learn.early_bird
+    learn.early_bird = 'real attributes win'
+    assert learn.early_bird == 'real attributes win'
+
+
+def test_a_learner_can_be_copied_and_pickled():
+    learn = make([Quiet()])
+    learn.fit(1)
+    for other in (copy.deepcopy(learn), pickle.loads(pickle.dumps(learn))):
+        assert torch.equal(weights(other), weights(learn)) and other.history == learn.history
+        other.fit(1)
+
+
+def test_callbacks_may_assign_what_the_loop_uses():
+    class Half(Callback):
+        def before_batch(self, learn): learn.batch = tuple(t[:2] for t in learn.batch)
+        def after_predict(self, learn): learn.preds = learn.preds*2
+        def after_loss(self, learn): learn.loss = learn.loss + 1
+    learn = make([Half()])
+    learn.fit(1)
+    assert len(learn.batch[0]) == 2 and learn.loss > 1
+
+
+def test_several_inputs_and_targets():
+    data = [(x, x, y, y) for x,y in batches()]
+    def loss(preds, a, b): return F.cross_entropy(preds, a) + F.cross_entropy(preds, b)
+    learn = make([TrainCB(n_inp=2), Quiet(accuracy=Accuracy())], data, data, TwoInputs(), loss_func=loss)
+    learn.fit(1)
+    preds = learn.get_preds()
+    assert preds[0].shape == (27, 3) and 0 <= learn.history[-1]['accuracy'] <= 1
+
+
+def test_dictionary_batches():
+    one = [dict(image=x, label=y) for x,y in batches()]
+    several = [dict(a=x, b=x, labels=y) for x,y in batches()]
+    for data,model in ((one, net()), (several, TwoInputs())):
+        learn = make([Quiet(accuracy=Accuracy()), DeviceCB('cpu')], data, data, model)
+        learn.fit(1)
+        assert learn.history[-1]['accuracy'] == pytest.approx(learn.validate()['accuracy'])
+
+
+def test_a_model_that_returns_its_own_loss():
+    class HF(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.l = nn.Linear(6, 3)
+        def forward(self, x, labels): return SimpleNamespace(loss=F.cross_entropy(self.l(x), labels))
+    learn = make([], [dict(x=x, labels=y) for x,y in batches()], None, HF(), loss_func='model')
+    before = weights(learn)
+    learn.fit(1)
+    assert not torch.equal(before, weights(learn))
+
+
+def test_inputs_alone():
+    learn = make([], [x for x,_ in batches()], None, nn.Linear(6, 6), loss_func=lambda preds: preds.pow(2).mean())
+    learn.fit(1)
+    learn = make([], [(x,) for x,_ in batches()], None, nn.Linear(6, 6), loss_func=lambda preds: preds.pow(2).mean())
+    learn.fit(1)
+
+
+def test_no_validation_set():
+    learn = make([Quiet()], valid=None)
+    learn.fit(2)
+    assert [r['train'] for r in learn.history] == ['train', 'train']
+
+
+def test_a_loss_is_picked_and_said(capsys):
+    learn = make(loss_func=None)
+    learn.fit(1)
+    assert learn.loss_func is F.cross_entropy and capsys.readouterr().out.count('loss_func: cross_entropy') == 1
+    data = [(x, x) for x,_ in batches()]
+    learn = make([], data, data, nn.Linear(6, 6), loss_func=None)
+    learn.fit(1)
+    assert learn.loss_func is F.mse_loss
+    with pytest.raises(ValueError, match=r"can't pick a loss for predictions \(8, 5\) float32 and targets \(8, 6\) float32"):
+        make([], data, data, nn.Linear(6, 5), loss_func=None).fit(1)
+
+
+@pytest.mark.parametrize('change,words', [
+    (dict(loss_func=F.mse_loss), 'pass loss_func=F.cross_entropy'),
+    (dict(model=nn.Linear(6, 2), loss_func=F.cross_entropy), r'cross_entropy failed on predictions \(8, 2\) float32 and targets \(8,\) int64, in batch 0'),
+    (dict(loss_func=nn.L1Loss(reduction='oops')), 'L1Loss failed'), (dict(cbs=[MetricsCB]), r'write MetricsCB\(\)'),
+    (dict(cbs=[MetricsCB]), 'callbacks are objects')])
+def test_errors_say_what_to_do(change, words):
+    with pytest.raises((TypeError, ValueError), match=words): make(**change).fit(1)
+
+
+def test_misspelt_events_are_refused():
+    class Wrong(Callback):
+        def after_bacth(self, learn): pass
+    for f in (lambda: make([Wrong()]), lambda: make().fit(1, cbs=Wrong())):
+        with pytest.raises(ValueError, match='did you mean after_batch'): f()
+    class Fine(Callback):
+        after_all = 'no method'
+    make([Fine()]).fit(1)
+
+
+@pytest.mark.parametrize('n', [-1, 1.5, '2', True])
+def test_n_epochs_is_a_whole_number(n):
+    with pytest.raises(ValueError, match='n_epochs'): make().fit(n)
+
+
+def test_few_frames_of_ours_stand_between_call_and_failing_line():
+    class Boom(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.l = nn.Linear(6, 3)
+        def forward(self, x): raise RuntimeError('here')
+    for cbs in ([TrainCB(), ProgressCB(), Quiet()], []):
+        try: make(cbs, model=Boom()).fit(1)
+        except RuntimeError as e: frames = traceback.extract_tb(e.__traceback__)
+        assert sum('miniai' in f.filename and 'tests' not in f.filename for f in frames) <= 12
