@@ -8,11 +8,8 @@ from torch import nn, optim
 from torch.optim import lr_scheduler
 from miniai import learner as ml
 from miniai.learner import *
-<<<<<<< HEAD
-=======
 from miniai.loop import EVENTS, ACTIONS
 from miniai.metrics import Mean
->>>>>>> ec238c9 (The Learner in rooms of its own: loop, metrics, looking, and one lesson for each tool of work (the carve))
 from tests.conftest import ROOT
 
 FORBIDDEN = {'DataLoader', 'Subset', 'Sampler', 'x', 'init', 'nn', 'F', 'plt', 'T', 'download', 'torch', 'np'}

@@ -15,11 +15,7 @@ from miniai.resume import CheckpointCB
 from miniai.sched import RecorderCB
 from tests import survivor
 from tests.conftest import ROOT
-<<<<<<< HEAD:tests/test_survive.py
-from tests.test_learner import batches
-=======
 from tests.small import batches
->>>>>>> ec238c9 (The Learner in rooms of its own: loop, metrics, looking, and one lesson for each tool of work (the carve)):tests/test_resume.py
 
 MOMENTS = 5  # in each configuration; the long test takes four times as many
 CONTEXT = multiprocessing.get_context('forkserver')
