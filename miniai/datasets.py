@@ -16,7 +16,8 @@ import numpy as np, torch, torch.utils.data as torch_data
 from fastcore.basics import patch
 from PIL import Image
 from .data import DataLoader, Dataset, collate
-from .tools.drawn import _HELD_BACK, drawn_dd, local_folder, parquet_files, read_parquet
+from .tools.drawn import HELD_BACK, drawn_dd
+from .tools.files import local_folder, parquet_files, read_parquet
 from .plot import get_grid, show_image, show_images, subplots
 from .training import get_dls
 
@@ -267,7 +268,8 @@ def _read_split(paths, split, columns):
 def _as_known(ds, name, folder):
     "The split of a well-known data set, with the features that it has on the hub even where the files don't tell"
     from datasets import ClassLabel, Image as Picture
-    from miniai.tools.drawn import CLOTHES, DIGITS
+    from miniai.tools.clothes import CLOTHES
+    from miniai.tools.drawn import DIGITS
     ds,classes = ds.select_columns(['image', 'label']),list(DIGITS if name == 'mnist' else CLOTHES)
     try:
         if not isinstance(ds.features['image'], Picture): ds = ds.cast_column('image', Picture())
@@ -293,9 +295,9 @@ def _held_back(dd, folder):
     "`dd` with the end of its training rows as test split"
     import datasets as hf
     train = dd['train']
-    n = len(train) - _HELD_BACK
-    if n < 1: raise FileNotFoundError(f"no split 'test' under {folder}, and {len(train):,} training rows are too few to hold back {_HELD_BACK:,}")
-    print(f"no split 'test' under {folder}, so the last {_HELD_BACK:,} of the {len(train):,} training rows serve as test")
+    n = len(train) - HELD_BACK
+    if n < 1: raise FileNotFoundError(f"no split 'test' under {folder}, and {len(train):,} training rows are too few to hold back {HELD_BACK:,}")
+    print(f"no split 'test' under {folder}, so the last {HELD_BACK:,} of the {len(train):,} training rows serve as test")
     return hf.DatasetDict(train=train.select(range(n)), test=train.select(range(n, len(train))))
 
 # %% ../nbs/13_datasets.ipynb #43af477c

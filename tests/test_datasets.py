@@ -336,13 +336,13 @@ def test_files_without_the_hubs_notes_on_features(local):
 
 
 def test_mnist_without_test_split(local, monkeypatch, capsys):
-    monkeypatch.setattr(md, '_HELD_BACK', 10)
+    monkeypatch.setattr(md, 'HELD_BACK', 10)
     write(local/'mnist', hf.DatasetDict(train=small()['train']))
     dd = get_data('mnist')
     out = capsys.readouterr().out
     assert out.count('\n') == 1 and 'last 10 of the 60 training rows' in out
     assert dd['train']['label'][:] + dd['test']['label'][:] == small()['train']['label'][:] and len(dd['test']) == 10
-    monkeypatch.setattr(md, '_HELD_BACK', 60)
+    monkeypatch.setattr(md, 'HELD_BACK', 60)
     with pytest.raises(FileNotFoundError, match="no split 'test'.*too few"): get_data('mnist')
 
 

@@ -5,8 +5,9 @@ import numpy as np, pytest, torch, torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from torch import nn
-from miniai.tools import drawn
-from miniai.tools.drawn import CLOTHES, DIGITS, draw_clothes, draw_digits, drawn_dd, load_digits, local_folder, parquet_files, read_parquet
+from miniai.tools import clothes, drawn
+from miniai.tools.clothes import CLOTHES, draw_clothes
+from miniai.tools.drawn import DIGITS, draw_digits, drawn_dd, load_digits
 
 ROOT = Path(__file__).parents[1]
 DRAW = dict(digits=draw_digits, clothes=draw_clothes)
@@ -28,7 +29,8 @@ def python(code, **env):
 def elsewhere(threads):
     "Digests of what another process draws"
     code = """import hashlib
-from miniai.tools.drawn import draw_clothes, draw_digits
+from miniai.tools.clothes import draw_clothes
+from miniai.tools.drawn import draw_digits
 for draw in (draw_digits, draw_clothes): print(hashlib.sha256(b"".join(t.numpy().tobytes() for t in draw(300, 5))).hexdigest())"""
     return dict(zip(DRAW, python(code, OMP_NUM_THREADS=threads).split()))
 
@@ -75,11 +77,11 @@ def test_same_bytes(kind):
             assert digest(*DRAW[kind](300, 5)) == want
             assert torch.get_num_threads() == n
         torch.set_default_dtype(torch.float64)
-        drawn._segments.cache_clear(); drawn._part.cache_clear()
+        drawn.segments.cache_clear(); clothes._part.cache_clear()
         assert digest(*DRAW[kind](300, 5)) == want
     finally:
         torch.set_num_threads(threads); torch.set_default_dtype(dtype)
-        drawn._segments.cache_clear(); drawn._part.cache_clear()
+        drawn.segments.cache_clear(); clothes._part.cache_clear()
     for n in '14': assert elsewhere(n)[kind] == want
 
 
@@ -97,7 +99,7 @@ def test_threads_come_back_after_an_error(monkeypatch):
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        with pytest.raises(RuntimeError, match='out of ink'): drawn._draw(DIGITS, broken, 5, 0)
+        with pytest.raises(RuntimeError, match='out of ink'): drawn.draw_table(DIGITS, broken, 5, 0)
         assert torch.get_num_threads() == 3
     finally: torch.set_num_threads(threads)
 
@@ -157,14 +159,14 @@ def test_fill_area(radii, cx, cy, backwards):
     if backwards: px,py = px[::-1],py[::-1]
     area = abs((px*np.roll(py, -1)-py*np.roll(px, -1)).sum())/2
     x,y = (torch.tensor(np.stack([p, np.roll(p, -1)], 1), dtype=torch.float32)[None] for p in (px,py))
-    got = drawn._fill(x, y)
+    got = clothes._fill(x, y)
     assert got.min() >= 0 and got.max() <= 1
     assert abs(got.sum().item()-area) < 0.02*area+1.5
 
 
 def test_fill_is_exact_for_rectangles():
-    x,y,_ = drawn._segments('4.25,6.5 20.75,6.5 20.75,17.25 4.25,17.25', closed=True)
-    got = drawn._fill(x[None], y[None])[0]
+    x,y,_ = drawn.segments('4.25,6.5 20.75,6.5 20.75,17.25 4.25,17.25', closed=True)
+    got = clothes._fill(x[None], y[None])[0]
     assert got[6,10].item() == pytest.approx(0.5) and got[10,4].item() == pytest.approx(0.75) and got[10,10] == 1 and got[3,3] == 0
     assert got.sum().item() == pytest.approx(16.5*10.75, rel=1e-5)
 
@@ -172,7 +174,7 @@ def test_fill_is_exact_for_rectangles():
 def test_curves_pass_through_their_points():
     for styles in DIGITS.values():
         for style in styles:
-            x,y,stroke = drawn._segments(style)
+            x,y,stroke = drawn.segments(style)
             points = torch.cat([drawn._read_points(part.replace('z', ''))[0] for part in style.split('+')])
             ends = torch.stack([x, y], -1).flatten(0, 1)
             assert torch.cdist(points, ends).min(1).values.max() < 1e-4, style
@@ -181,8 +183,8 @@ def test_curves_pass_through_their_points():
 
 def test_mirrored_outlines_are_symmetric():
     for styles in CLOTHES.values():
-        for kind,x,y in (drawn._part(part) for style in styles for part in style if ' mirror ' in part and part.startswith('cloth')):
-            got = drawn._fill(x[None], y[None])[0]
+        for kind,x,y in (clothes._part(part) for style in styles for part in style if ' mirror ' in part and part.startswith('cloth')):
+            got = clothes._fill(x[None], y[None])[0]
             assert torch.allclose(got, got.flip(1), atol=1e-4)
 
 
@@ -233,7 +235,8 @@ def test_import_is_light():
 
 
 def test_star_import():
-    assert set(drawn.__all__) == {'DIGITS', 'CLOTHES', 'draw_digits', 'draw_clothes', 'drawn_dd', 'load_digits'}
+    assert set(drawn.__all__) == {'DIGITS', 'draw_digits', 'drawn_dd', 'load_digits'}
+    assert set(clothes.__all__) == {'CLOTHES', 'draw_clothes'}
 
 
 # from files
@@ -293,7 +296,7 @@ def test_several_files(mnist):
 def test_held_back_rows(mnist, monkeypatch):
     "Without a test split the last rows of train are the test images, and are not trained on"
     (mnist/'test-00000-of-00001.parquet').unlink()
-    monkeypatch.setattr(drawn, '_HELD_BACK', 10)
+    monkeypatch.setattr(drawn, 'HELD_BACK', 10)
     x,y = draw_digits(50, 1)
     x_train,_,x_test,y_test = load_digits(40, 6)
     assert x_train.equal(x[:40]) and x_test.equal(x[40:46]) and y_test.equal(y[40:46])
@@ -364,33 +367,7 @@ def test_not_where_it_should_be(mnist, monkeypatch):
     with pytest.raises(FileNotFoundError, match='no folder .*mnist.*unset MINIAI_DATA'): load_digits(5, 5)
     for wrong in (root/'nowhere', __file__):
         monkeypatch.setenv('MINIAI_DATA', str(wrong))
-        with pytest.raises(NotADirectoryError, match='MINIAI_DATA is .*which is no folder'): load_digits(5, 5)
-
-
-def test_local_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv('MINIAI_DATA', str(tmp_path))
-    assert local_folder('mnist') == tmp_path/'mnist' and local_folder('someone/something') == tmp_path/'someone'/'something'
-    for name in ('../mnist', '/etc', 'a/../../b'):
-        with pytest.raises(ValueError, match='name must be the name of a data set'): local_folder(name)
-    monkeypatch.delenv('MINIAI_DATA')
-    assert local_folder('mnist') is None
-
-
-def test_parquet_files(tmp_path):
-    "The ways in which the hub lays files out; hidden ones and other kinds are no data"
-    for name in ('data/train-00001-of-00002.parquet', 'data/train-00000-of-00002.parquet', 'data/validation-00000-of-00001.parquet', 'test.parquet',
-                 'extra/0001.parquet', 'extra/0000.parquet', 'data/._train-00000-of-00002.parquet', '.cache/train.parquet', 'README.md'):
-        (tmp_path/name).parent.mkdir(exist_ok=True)
-        (tmp_path/name).touch()
-    found = {split: [p.relative_to(tmp_path).as_posix() for p in files] for split,files in parquet_files(tmp_path).items()}
-    assert found == dict(train=['data/train-00000-of-00002.parquet', 'data/train-00001-of-00002.parquet'], validation=['data/validation-00000-of-00001.parquet'],
-                         test=['test.parquet'], extra=['extra/0000.parquet', 'extra/0001.parquet'])
-
-
-def test_read_parquet(mnist):
-    path = mnist/'train-00000-of-00001.parquet'
-    assert read_parquet(path).column_names == ['image', 'label']
-    assert read_parquet(path, ['label'])['label'].to_pylist() == draw_digits(50, 1)[1].tolist()
+        with pytest.raises(NotADirectoryError, match='MINIAI_DATA is .*which is not a folder'): load_digits(5, 5)
 
 
 @pytest.mark.parametrize('sizes,error,text', [((0, 5), ValueError, 'n_train must be 1 or more, got 0'), ((5, -2), ValueError, 'n_test must be 1 or more, got -2'),

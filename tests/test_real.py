@@ -3,7 +3,9 @@ import os
 from functools import cache
 import pytest, torch, torch.nn.functional as F
 from torch import nn
-from miniai.tools import drawn
+from miniai.tools.clothes import draw_clothes
+from miniai.tools.drawn import draw_digits, local_digits
+from miniai.tools.files import local_folder
 from miniai.data import DataLoader, Dataset
 from miniai.learner import *
 from miniai.optim import AdamW
@@ -23,9 +25,9 @@ def prepared(x, y): return Dataset((x.float()/255 - 0.29).div_(0.35)[:,None], y)
 @cache  # read once
 def loaded(name):
     "Train and validation data sets"
-    if name == 'drawn': x,y,xv,yv = *drawn.draw_digits(10_000),*drawn.draw_digits(2_000, seed=4711)
-    elif name == 'clothes': x,y,xv,yv = *drawn.draw_clothes(10_000),*drawn.draw_clothes(2_000, seed=4711)
-    else: x,y,xv,yv = drawn._local_digits(drawn.local_folder(name), *dict(mnist=(50_000, 10_000), fashion_mnist=(60_000, 10_000))[name])
+    if name == 'drawn': x,y,xv,yv = *draw_digits(10_000),*draw_digits(2_000, seed=4711)
+    elif name == 'clothes': x,y,xv,yv = *draw_clothes(10_000),*draw_clothes(2_000, seed=4711)
+    else: x,y,xv,yv = local_digits(local_folder(name), *dict(mnist=(50_000, 10_000), fashion_mnist=(60_000, 10_000))[name])
     return prepared(x, y),prepared(xv, yv)
 
 

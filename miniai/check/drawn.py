@@ -68,14 +68,14 @@ def check_climb(
 def _drawn_styles(styles):
     "The ink of each style with a thick pen, (n,784), moved to a mean of 0 and a length of 1"
     from miniai.tools import drawn
-    ink = torch.cat([drawn._ink(x[None], y[None], 2.) for x,y,_ in map(drawn._segments, styles)]).flatten(1)
+    ink = torch.cat([drawn.inked(x[None], y[None], 2.) for x,y,_ in map(drawn.segments, styles)]).flatten(1)
     ink = ink-ink.mean(1, keepdim=True)
     return ink/ink.norm(dim=1, keepdim=True)
 
 def _styles_readable(styles):
     from miniai.tools import drawn
     for style in styles:
-        try: x,y,_ = drawn._segments(style)
+        try: x,y,_ = drawn.segments(style)
         except Exception as e: raise Mismatch(f"it can't be read ({type(e).__name__})", given=style) from e
         low,high = min(x.min(), y.min()).item(),max(x.max(), y.max()).item()
         require(0 <= low and high <= 28, f'it leaves the paper: its numbers go from {low:g} to {high:g}', given=style, hint='Keep all points within 0 and 28.')
@@ -83,8 +83,8 @@ def _styles_readable(styles):
 def _styles_inked(styles):
     from miniai.tools import drawn
     for style in styles:
-        x,y,_ = drawn._segments(style)
-        share = drawn._ink(x[None], y[None], 1.2).mean().item()
+        x,y,_ = drawn.segments(style)
+        share = drawn.inked(x[None], y[None], 1.2).mean().item()
         require(0.03 < share < 0.35, f'{share:.0%} of the paper is ink', given=style, hint='The digits have from 6% to 20%: make it longer or shorter.')
 
 def _styles_new(styles):
