@@ -1,8 +1,8 @@
 "The kit that marks implementations: it must be right about what is wrong, and survive what learners write"
-import collections, subprocess, sys, threading, time
-import numpy as np, pytest, torch
+import collections, inspect, os, random, subprocess, sys, threading, time, warnings
+import numpy as np, pytest, torch, torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
-from miniai.check.kit import Case, Mismatch, Report, Result, brief, difference, require, rng, run_cases, same
+from miniai.check.kit import Case, Mismatch, Report, Result, brief, check, difference, require, rng, run_cases, same
 from miniai.check.matmul import check_matmul
 from tests.conftest import ROOT
 
@@ -81,9 +81,152 @@ def test_a_loop_without_end_is_stopped_and_gone(f):
     assert threading.active_count() == threads
 
 
-def test_a_stub_is_called_a_stub():
+class Endless:
+    def __repr__(self):
+        while True: pass
+
+
+class FailingRepr:
+    def __repr__(self): raise ValueError('not printable')
+
+
+class EndlessError(Exception):
+    def __str__(self):
+        while True: pass
+
+
+class FailingError(Exception):
+    def __str__(self): raise KeyError('no text')
+
+
+def raising(error):
+    def f(x): raise error
+    return f
+
+
+@pytest.mark.parametrize('f,words', [
+    (raising(EndlessError()), 'EndlessError'), (raising(FailingError()), 'FailingError'),
+    (lambda x: Endless(), 'Endless came'), (lambda x: FailingRepr(), 'FailingRepr came')])
+def test_what_can_not_be_shown_is_said(f, words):
+    start = time.perf_counter()
+    report = run_cases(f, DOUBLE, 'double', limit=0.5)
+    text = str(report) + report._repr_html_()
+    assert time.perf_counter()-start < 20 and not report.ok and words in text and 'can not be shown' in text
+
+
+def test_an_endless_value_in_a_comparison_takes_the_limit():
+    case = Case('says ok', lambda f: same(f(), 'ok'))
+    assert 'still running' in run_cases(Endless, [case], 'ok', limit=0.3).failed[0].problem
+
+
+@check('double')
+def check_double(f):
+    "Check a function that doubles"
+    yield from DOUBLE
+
+
+def test_a_stub_is_said_once():
     def stub(x): raise NotImplementedError
-    assert 'your own code' in str(run_cases(stub, DOUBLE, 'double'))
+    text = str(check_double(stub))
+    assert len(text.splitlines()) == 1 and 'This is the stub: write your own code in its place.' in text and 'test_check.py' in text
+    assert '<td' not in check_double(stub)._repr_html_()
+
+
+def test_an_abstract_method_is_not_called_a_stub():
+    report = run_cases(raising(NotImplementedError('Foo has no forward')), DOUBLE, 'double')
+    assert 'stub' not in str(report) and 'Foo has no forward' in str(report)
+
+
+def test_many_failures_take_a_line_each():
+    cases = [Case(f'case {i}', lambda f: same(f(3), 6, given=3), 'Twice.') for i in range(30)]
+    assert len(str(run_cases(lambda x: x, cases, 'double')).splitlines()) == 1 + 30 + 4
+
+
+def test_a_check_has_a_signature_and_hands_arguments_on():
+    @check('multiply')
+    def check_times(f, n=2):
+        "Check a multiplication"
+        return [Case('3', lambda f: same(f(3), 3*n))]
+    assert str(inspect.signature(check_times)).startswith('(f, n=2, *, limit=10.0)') and check_times.__doc__ == 'Check a multiplication'
+    assert check_times(lambda x: 5*x, 5).ok and check_times(lambda x: 5*x, n=5, limit=2.).ok and not check_times(f=lambda x: x).ok
+    for wrong in ((), (abs, 2, 3)):
+        with pytest.raises(TypeError): check_times(*wrong)
+
+
+def test_making_the_cases_can_fail_too():
+    @check('names')
+    def check_names(f):
+        for name in f.names: yield Case(name, lambda f: None)
+    report = check_names(None)
+    assert isinstance(report, Report) and not report.ok and "'NoneType' object has no attribute 'names'" in str(report)
+
+
+def test_the_mistake_that_was_made_is_named():
+    def hint(got, want=6., **kwargs):
+        with pytest.raises(Mismatch) as e: same(got, want, hint='general', **kwargs)
+        return e.value.hint
+    wrong = {'sum': 5., 'fails here': lambda: 1/0, 'called late': lambda: 8., 'right by chance': 6.}
+    assert [hint(o, mistakes=wrong) for o in (5., 8., 7.)] == ['sum', 'called late', 'general']
+    assert hint(torch.tensor(6.).double(), torch.tensor(6.), mistakes={'right by chance': torch.tensor(6.)}) == 'general'
+    assert hint(torch.tensor([0.5]), torch.tensor([2.]), mistakes={'rounded': torch.tensor([0])}) == 'general'
+    assert hint(5.05, mistakes=wrong, rtol=0.05) == 'sum'
+    same(6., 6., mistakes={'never computed': lambda: pytest.fail('it was')})
+
+
+def seeds():
+    random.seed(1); np.random.seed(1); torch.manual_seed(1)
+
+def changed(what): return lambda x: [what(), 2*x][1]
+
+
+SETTINGS = dict(
+    torch_numbers=(lambda: torch.rand(3), lambda: torch.random.get_rng_state().tolist()),
+    numpy_numbers=(lambda: np.random.rand(3), lambda: np.random.get_state()[1].tolist()),
+    python_numbers=(lambda: random.random(), random.getstate), seeds=(seeds, random.getstate),
+    deterministic=(lambda: torch.use_deterministic_algorithms(True), torch.are_deterministic_algorithms_enabled),
+    anomaly=(lambda: torch.autograd.set_detect_anomaly(True), torch.is_anomaly_enabled),
+    folder=(lambda: os.chdir('/'), os.getcwd), recursion=(lambda: sys.setrecursionlimit(5000), sys.getrecursionlimit),
+    torch_printing=(lambda: torch.set_printoptions(precision=1), lambda: str(torch.tensor(1.2345))),
+    numpy_printing=(lambda: np.set_printoptions(precision=1), lambda: str(np.array(1.2345)) + str(np.array([1.2345]))),
+    warnings=(lambda: warnings.simplefilter('error'), lambda: list(warnings.filters)))
+
+
+@pytest.mark.parametrize('name', SETTINGS)
+def test_what_an_exercise_changes_in_the_session_is_undone(name):
+    change,ask = SETTINGS[name]
+    before = ask()
+    assert run_cases(changed(change), DOUBLE, 'double').ok
+    assert ask() == before
+
+
+PATCHED = {'torch.nn.functional.relu': lambda: setattr(F, 'relu', torch.sigmoid), 'torch.add': lambda: setattr(torch, 'add', torch.sub),
+           'the default dtype': lambda: torch.set_default_dtype(torch.float64)}
+
+
+@pytest.mark.parametrize('what', PATCHED)
+def test_what_makes_the_verdict_worthless_is_said_and_undone(what):
+    before = F.relu,torch.add,torch.get_default_dtype()
+    report = run_cases(changed(PATCHED[what]), DOUBLE, 'double')
+    assert not report.ok and f'it changed {what}' in str(report)
+    assert (F.relu, torch.add, torch.get_default_dtype()) == before
+
+
+def test_a_patched_reference_accepts_nothing():
+    "0.1 compared with what the exercise had put in PyTorch's place"
+    def cheat(x):
+        F.relu = torch.sigmoid
+        return torch.sigmoid(x)
+    case = Case('relu', lambda f: same(f(torch.ones(2)), F.relu(torch.ones(2))))
+    assert not run_cases(cheat, [case], 'relu').ok
+
+
+def test_a_session_with_another_default_dtype_is_marked_with_the_usual_one():
+    case = Case('ones', lambda f: same(f(), torch.ones(2)))
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert run_cases(lambda: torch.tensor([1., 1.], dtype=torch.float32), [case], 'ones').ok
+        assert torch.get_default_dtype() == torch.float64
+    finally: torch.set_default_dtype(torch.float32)
 
 
 def test_random_state_is_left_alone():
@@ -93,6 +236,12 @@ def test_random_state_is_left_alone():
     run_cases(lambda x: torch.rand(5), DOUBLE, 'double')
     assert torch.equal(torch.rand(2), want)
     assert torch.equal(torch.rand(2, generator=rng(3)), torch.rand(2, generator=rng(3)))
+
+
+def test_the_line_is_the_learners_not_the_checks():
+    "All of miniai/check is ours: 0.1 counted only the kit's own file"
+    report = check_matmul(None)
+    assert not report.ok and 'matmul.py' not in str(report)
 
 
 def test_gradients_work_in_a_case_and_no_grad_outside_stays():
