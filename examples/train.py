@@ -3,10 +3,12 @@ import argparse
 import matplotlib.pyplot as plt
 import torch, torch.nn.functional as F
 from torch import nn
-from miniai.datasets import DataLoaders, get_data, show_image
-from miniai.learner import Accuracy, DeviceCB, Learner, MetricsCB, ProgressCB, def_device
+from miniai.data import Dataset
+from miniai.datasets import DataLoaders, collate_dict, get_data, show_image
+from miniai.learner import Accuracy, DeviceCB, Learner, MetricsCB, ProgressCB
 from miniai.optim import AdamW
 from miniai.sched import OneCycle
+from miniai.training import get_dls
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument('--data', default='digits', choices=['digits', 'clothes', 'mnist', 'fashion_mnist'])
@@ -17,7 +19,9 @@ plt.switch_backend('agg')  # a script opens no window
 def conv(ni, nf): return nn.Sequential(nn.Conv2d(ni, nf, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU())
 torch.manual_seed(42)
 model = nn.Sequential(conv(1, 16), conv(16, 32), conv(32, 64), nn.Flatten(), nn.Dropout(0.2), nn.Linear(64*4*4, 10))
-dls = DataLoaders.ready(get_data(args.data), 64, device=def_device)
+dd = get_data(args.data)
+def whole(split): return Dataset(*collate_dict(dd[split])(list(dd[split])))  # one large batch: decoded once
+dls = DataLoaders(*get_dls(whole('train'), whole('test'), 64))
 learn = Learner(model, dls, F.cross_entropy, lr=0.01, opt_func=AdamW,
                 cbs=[DeviceCB(), MetricsCB(accuracy=Accuracy()), ProgressCB(), OneCycle()])
 learn.fit(args.epochs)
@@ -33,7 +37,8 @@ for ax,value in zip(curves.subplots(1, 2), ('loss', 'accuracy')):
     for part in 'train', 'eval': ax.plot([r[value] for r in learn.history if r['train'] == part], marker='o', label=part)
     ax.set(xlabel='epoch', title=value, xticks=range(args.epochs))
     ax.legend()
+classes = dd['train'].features['label'].names
 for ax,i in zip(pictures.subplots(3, 8).flat, shown):
-    title = dls.classes[guesses[i]] + (f'?\nno, {dls.classes[y[i]]}' if i in wrong else '')
+    title = classes[guesses[i]] + (f'?\nno, {classes[y[i]]}' if i in wrong else '')
     show_image(x[i], ax, title=title, cmap='gray').title.set(color='red' if i in wrong else 'black', fontsize=10)
 fig.savefig('train.png')

@@ -97,12 +97,12 @@ def _copy(url, f, mark, timeout):
         if length and not length.isdigit(): raise OSError(f'the server says that it sends {length!r} bytes')
         end = length and int(length)
         if r.status == 206:
-            part = re.fullmatch(r'bytes (\d+)-\d+/(\d+)', r.headers['Content-Range'] or '')
+            part = re.fullmatch(r'bytes (\d+)-\d+/(\d+|\*)', r.headers['Content-Range'] or '')
             if not at or not part or int(part[1]) != at:
                 raise OSError(f"the server sent a part not asked for: {r.headers['Content-Range']}")
             yield mark if new in (None, mark) else None  # without a mark the next try begins anew
             if new not in (None, mark): raise OSError('the rest is of another file than the beginning')
-            end = int(part[2])
+            end = int(part[2]) if part[2] != '*' else end and at+end
         else:
             yield new
             f.seek(0)
@@ -208,10 +208,12 @@ class _ArraysOnly(pickle.Unpickler):
 
     def array(self, raw, dtype, shape, fortran):
         "An array of numbers from its parts"
+        if not isinstance(dtype, _DtypeParts): raise pickle.UnpicklingError('an array without a dtype')
+        kind = dtype.real()
         if isinstance(raw, str): raw = raw.encode('latin1')  # written by Python 2
-        if not isinstance(raw, (bytes, bytearray)) or not isinstance(dtype, _DtypeParts):
-            raise pickle.UnpicklingError(f'an array made of {type(raw).__name__} and {type(dtype).__name__}')
-        numbers = np.frombuffer(bytearray(self.counted(raw)), dtype.real())
+        if not isinstance(raw, (bytes, bytearray)):
+            raise pickle.UnpicklingError(f'an array of {kind} made of {type(raw).__name__}')
+        numbers = np.frombuffer(bytearray(self.counted(raw)), kind)
         return numbers.reshape(shape, order='F' if fortran else 'C')
 
     def plain(self, x, seen):
