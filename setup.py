@@ -25,6 +25,8 @@ setup(
     install_requires=cfg['requirements'].split(),
     extras_require=extras,
     entry_points={'nbdev': [f"{cfg['lib_name']}={cfg['lib_path']}._modidx:d"]},
-    classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Education', 'Natural Language :: English',
-                 'Programming Language :: Python :: 3 :: Only', f"Programming Language :: Python :: {cfg['min_python']}"],
+    classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Education',
+                 'Natural Language :: English',
+                 'Programming Language :: Python :: 3 :: Only',
+                 f"Programming Language :: Python :: {cfg['min_python']}"],
 )

@@ -13,7 +13,8 @@ BY_HAND = {'imports.py', 'sgd.py', 'learner.py', 'cli.py'}
 def is_by_hand(name): return name in BY_HAND or name.startswith('check/') and name != 'check/kit.py'
 
 
-def modules(folder): return {p.relative_to(folder).as_posix(): p.read_text(encoding='utf-8') for p in sorted(folder.rglob('*.py'))}
+def modules(folder): return {p.relative_to(folder).as_posix(): p.read_text(encoding='utf-8')
+                             for p in sorted(folder.rglob('*.py'))}
 
 
 def exported(exporter):

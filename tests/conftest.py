@@ -1,30 +1,56 @@
-"What several tests need to know: pytest reads this file first, and test modules import from it, never from each other"
-import ast, json
+"What several tests need: pytest reads this file first; test modules import from it, never from each other"
+import ast, json, subprocess, sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))
 TOOLS = sorted((ROOT/'nbs/tools').glob('*.ipynb'))
 KITS = {'tools', 'check'}  # any lesson may use them
+DOORS = {'learner', 'imports', 'sgd'}  # by hand: they only hand names on
+
+
+def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
 
 
 def code_cells(path):
     "The sources of a notebook's code cells"
-    return [''.join(c['source']) for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
+    return [''.join(c['source']) for c in cells(path) if c['cell_type'] == 'code']
 
 
 def default_exp(path):
-    "The module that a lesson exports, None for a lesson that exports nothing"
+    "The module that a notebook exports, None for one that exports nothing"
     lines = (line for src in code_cells(path) for line in src.splitlines())
     return next((line.split()[-1] for line in lines if line.startswith('#| default_exp')), None)
 
 
-def imported_modules(source):
-    "The modules of miniai that a piece of code imports, anywhere in it"
-    lines = [line for line in source.splitlines() if not line.lstrip().startswith(('%', '!', '?'))]
-    for node in ast.walk(ast.parse('\n'.join(lines))):
+def python_of(source):
+    "The code of a cell as Python alone: no magics"
+    lines = source.splitlines()
+    return '' if source.startswith('%%') else '\n'.join(l for l in lines
+                                                        if not l.lstrip().startswith(('%', '!', '?')))
+
+
+def imported_modules(source, package=()):
+    "The modules of miniai that code imports, anywhere in it, as losses, tools.nested or check.kit"
+    for node in ast.walk(ast.parse(python_of(source))):
         if isinstance(node, ast.Import): names = [a.name for a in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module == 'miniai': names = [f'miniai.{a.name}' for a in node.names]
-        elif isinstance(node, ast.ImportFrom): names = [node.module or '']
+        elif isinstance(node, ast.ImportFrom):
+            home = ['miniai', *package][:len(package)+2-node.level] if node.level else []
+            base = '.'.join([*home, *filter(None, [node.module])])
+            is_package = base in ('miniai', 'miniai.tools', 'miniai.check')
+            names = [f'{base}.{a.name}' for a in node.names] if is_package else [base]
         else: continue
-        yield from (n.split('.')[1] for n in names if n.startswith('miniai.'))
+        yield from (n.removeprefix('miniai.') for n in names if n.startswith('miniai.'))
+
+
+def module_files():
+    "The files of the package by their dotted name: losses, tools.nested, check.kit"
+    files = sorted((ROOT/'miniai').rglob('*.py'))
+    named = {p.relative_to(ROOT/'miniai').with_suffix('').as_posix().replace('/', '.'): p for p in files}
+    return {name: p for name,p in named.items() if not name.split('.')[-1].startswith('_')}
+
+
+def fresh(code, **kwargs):
+    "Run code in an interpreter of its own"
+    return subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=120,
+                          **kwargs)

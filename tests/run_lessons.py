@@ -23,7 +23,7 @@ class LessonClient(NotebookClient):
 
 
 def cleaned(nb):
-    "`nb` as nbdev_clean leaves it, but with the execution counts: they show that it was one run from top to bottom"
+    "`nb` as nbdev_clean leaves it, but with the execution counts: they show that it was one run"
     clean = dict2nb(nb)
     clean_nb(clean)
     for old,new in zip(nb.cells, clean.cells):
@@ -39,14 +39,17 @@ def run(path):
     for cell in nb.cells:
         if cell.cell_type == 'code': cell.outputs,cell.execution_count = [],None
     setup = f"import sys; sys.path.insert(0, {str(ROOT)!r})"  # as nbdev_test does
-    client = LessonClient(nb, timeout=600, record_timing=False, store_widget_state=False, resources={'metadata': {'path': str(path.parent)}},
+    client = LessonClient(nb, timeout=600, record_timing=False, store_widget_state=False,
+                          resources={'metadata': {'path': str(path.parent)}},
                           extra_arguments=[f'--IPKernelApp.exec_lines={setup}'])
     client.execute()
     write_nb(cleaned(nb), path)
 
 
 if __name__ == '__main__':
-    for path in map(Path, sys.argv[1:] or sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))):
+    for path in map(Path,
+                    sys.argv[1:] or [*sorted((ROOT/'nbs').glob('[0-9]*.ipynb')),
+                                     *sorted((ROOT/'nbs/tools').glob('*.ipynb'))]):
         start = time.perf_counter()
         run(path)
         print(f'{path.name}: {time.perf_counter()-start:.0f} s', flush=True)

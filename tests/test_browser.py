@@ -1,6 +1,7 @@
-"""What only a browser can show: lesson 11's button, and the table of ProgressCB, in a real JupyterLab in headless Chromium.
+"""What only a browser can show: 14_foundations' button and ProgressCB's table in JupyterLab, in headless Chromium.
 
-The notebooks are copies in a temporary folder, and JupyterLab's settings are its own: neither the repository nor the user's are touched.
+The notebooks are copies in a temporary folder, and JupyterLab's settings are its own: neither the repository nor the
+user's are touched.
 """
 import importlib.util, os, re, shutil, signal, socket, subprocess, sys, time, urllib.request
 from contextlib import contextmanager
@@ -9,14 +10,19 @@ import nbformat, pytest
 from tests.conftest import ROOT
 
 CHROMIUM = shutil.which('chromium')
-ARGS = ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+ARGS = ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking',
+        '--disable-component-update', '--disable-sync',
         '--no-first-run', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1']
 MISSING = [m for m in ('playwright', 'jupyterlab', 'ipywidgets') if not importlib.util.find_spec(m)]
-SETTINGS = {'apputils-extension/notification': '{"fetchNews": "false", "checkForUpdates": false}',  # would ask, over the page
-            'notebook-extension/tracker': '{"windowingMode": "none"}'}                               # keep all cells in the page, seen or not
+# would ask, over the page
+SETTINGS = {'apputils-extension/notification': '{"fetchNews": "false", "checkForUpdates": false}',
+            # keep all cells in the page, seen or not
+            'notebook-extension/tracker': '{"windowingMode": "none"}'}
 pytestmark = [pytest.mark.long,
-              pytest.mark.skipif(not CHROMIUM, reason='no chromium is installed (on Debian: apt-get install chromium)'),
-              pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (pip install -e '.[dev]')")]
+              pytest.mark.skipif(not CHROMIUM,
+                                 reason='no chromium is installed (on Debian: apt-get install chromium)'),
+              pytest.mark.skipif(bool(MISSING),
+                                 reason=f"not installed: {', '.join(MISSING)} (pip install -e '.[dev]')")]
 
 
 def free_port():
@@ -34,7 +40,8 @@ def wait_for(condition, process, log, limit=90):
     "Wait until `condition()` holds while `process` lives"
     end = time.monotonic() + limit
     while not condition():
-        assert process.poll() is None, f'jupyter lab ended with {process.returncode}:\n{log.read_text()[-3000:]}'
+        ended = process.poll() is not None
+        assert not ended, f'jupyter lab ended with {process.returncode}:\n{log.read_text()[-3000:]}'
         assert time.monotonic() < end, f'jupyter lab did not answer in {limit} s:\n{log.read_text()[-3000:]}'
         time.sleep(0.1)
 
@@ -50,17 +57,21 @@ def stop(process):
 @contextmanager
 def jupyter_lab(home):
     "A JupyterLab on the folder `home/notebooks`; gives its address"
-    dirs = {name: str(home/name.lower()) for name in ('JUPYTER_CONFIG_DIR', 'JUPYTER_DATA_DIR', 'JUPYTER_RUNTIME_DIR', 'IPYTHONDIR',
+    dirs = {name: str(home/name.lower())
+            for name in ('JUPYTER_CONFIG_DIR', 'JUPYTER_DATA_DIR', 'JUPYTER_RUNTIME_DIR', 'IPYTHONDIR',
                                                       'JUPYTERLAB_SETTINGS_DIR', 'JUPYTERLAB_WORKSPACES_DIR')}
     for name,text in SETTINGS.items():
         path = Path(dirs['JUPYTERLAB_SETTINGS_DIR'], '@jupyterlab', f'{name}.jupyterlab-settings')
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    env = {k: v for k,v in os.environ.items() if k != 'MPLBACKEND'} | dirs | {'PYTHONPATH': str(ROOT), 'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': '1'}
+    env = {k: v for k,v in os.environ.items() if k != 'MPLBACKEND'} | dirs
+    env |= {'PYTHONPATH': str(ROOT), 'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': '1'}
     port,log = free_port(),home/'lab.log'
-    command = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--ip=127.0.0.1', f'--port={port}', '--ServerApp.port_retries=0',
+    command = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--ip=127.0.0.1',
+               f'--port={port}', '--ServerApp.port_retries=0',
                '--IdentityProvider.token=', f'--ServerApp.root_dir={home/"notebooks"}']
-    with log.open('w') as out: process = subprocess.Popen(command, env=env, stdout=out, stderr=out, start_new_session=True)
+    with log.open('w') as out:
+        process = subprocess.Popen(command, env=env, stdout=out, stderr=out, start_new_session=True)
     try:
         wait_for(lambda: answers(f'http://127.0.0.1:{port}/api/status'), process, log)
         yield f'http://127.0.0.1:{port}'
@@ -85,11 +96,13 @@ learn.fit(3)
 def lab(tmp_path_factory):
     home = tmp_path_factory.mktemp('lab')
     (home/'notebooks').mkdir()
-    nb = nbformat.read(ROOT/'nbs'/'11_foundations.ipynb', 4)
-    for cell in nb.cells: cell.update(dict(outputs=[], execution_count=None) if cell.cell_type == 'code' else {})
-    nbformat.write(nb, home/'notebooks'/'11_foundations.ipynb')
+    nb = nbformat.read(ROOT/'nbs'/'14_foundations.ipynb', 4)
+    for cell in nb.cells:
+        cell.update(dict(outputs=[], execution_count=None) if cell.cell_type == 'code' else {})
+    nbformat.write(nb, home/'notebooks'/'14_foundations.ipynb')
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(LEARNER.strip())],
-                                  metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python')))
+                                  metadata=dict(kernelspec=dict(name='python3', display_name='python3',
+                                                                language='python')))
     nbformat.write(nb, home/'notebooks'/'learner.ipynb')
     with jupyter_lab(home) as url: yield url
 
@@ -108,9 +121,11 @@ def errors(page): return page.locator('[data-mime-type="application/vnd.jupyter.
 
 def run_all(page, url, name):
     "Open a notebook, choose Run All Cells, and wait until the last cell is done"
-    page.goto(f'{url}/lab/workspaces/{Path(name).stem}/tree/{name}')  # a workspace of its own: no tabs of another test
+    # a workspace of its own: no tabs of another test
+    page.goto(f'{url}/lab/workspaces/{Path(name).stem}/tree/{name}')
     page.locator('.jp-Notebook .jp-CodeCell').first.wait_for(timeout=60_000)
-    page.locator('#jp-main-statusbar').get_by_text('| Idle').wait_for(timeout=60_000)  # earlier, JupyterLab would ask which kernel
+    # earlier, JupyterLab would ask which kernel
+    page.locator('#jp-main-statusbar').get_by_text('| Idle').wait_for(timeout=60_000)
     page.get_by_role('menuitem', name='Run', exact=True).click()
     page.get_by_role('menuitem', name='Run All Cells', exact=True).click()
     prompts,end = page.locator('.jp-CodeCell .jp-InputPrompt'),time.monotonic() + 120
@@ -121,9 +136,9 @@ def run_all(page, url, name):
     assert errors(page) == []
 
 
-def test_the_button_of_lesson_11(lab, page):
+def test_the_button_of_foundations(lab, page):
     from playwright.sync_api import expect
-    run_all(page, lab, '11_foundations.ipynb')
+    run_all(page, lab, '14_foundations.ipynb')
     said = page.locator('.widget-label')
     expect(said).to_have_text('Nothing has happened yet.')
     page.get_by_role('button', name='Click me', exact=True).click()
@@ -137,5 +152,6 @@ def test_the_table_of_progress_cb(lab, page):
     rows = [row.locator('th, td').all_text_contents() for row in table.locator('tr').all()]
     head = rows[0]
     assert {'accuracy', 'loss', 'epoch', 'train', 'time'} <= set(head)
-    assert [(row[head.index('epoch')], row[head.index('train')]) for row in rows[1:]] == [(str(e), part) for e in range(3) for part in ('train', 'eval')]
+    told = [(row[head.index('epoch')], row[head.index('train')]) for row in rows[1:]]
+    assert told == [(str(e), part) for e in range(3) for part in ('train', 'eval')]
     assert all(0 <= float(row[head.index('accuracy')]) <= 1 for row in rows[1:])

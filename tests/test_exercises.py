@@ -1,14 +1,16 @@
 """Every lesson's exercises: the checks accept our solutions and refuse typical wrong ones with a hint.
 
-tests/exercises/x05_module.py holds those of lesson 05: `EXERCISES`, a list of (check, right, wrong), where `right` is a list of
-solutions and `wrong` a list of (solution, a piece of the text that its report must hold).
+tests/exercises/x05_losses.py holds those of 05_losses, xtools_drawn.py those of tools/drawn: `EXERCISES`, a list of
+(check, right, wrong), where `right` is a list of solutions and `wrong` a list of (solution, a piece of the text
+that its report must hold).
 """
 import importlib, re
 import pytest
 from tests.conftest import LESSONS, ROOT, code_cells
 
 FILES = sorted((ROOT/'tests'/'exercises').glob('x*.py'))
-EXERCISES = [(f.stem, *exercise) for f in FILES for exercise in importlib.import_module(f'tests.exercises.{f.stem}').EXERCISES]
+EXERCISES = [(f.stem, *exercise) for f in FILES
+             for exercise in importlib.import_module(f'tests.exercises.{f.stem}').EXERCISES]
 
 
 def name(x): return getattr(x, '__name__', type(x).__name__)
@@ -32,10 +34,12 @@ def test_refuses(check, solution, hint):
     assert any(r.hint for r in report.failed), f'no hint for the learner:\n{report}'
 
 
-@pytest.mark.parametrize('path', [p for p in LESSONS if p.name < '9'], ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)
 def test_every_exercise_is_tried(path):
     "Each check that a lesson's exercises call is run here on a right and on a wrong solution"
-    called = {n for src in code_cells(path) if 'eval: false' in src for n in re.findall(r'\b(check_\w+)\(', src)}
-    tried = {check.__name__ for lesson,check,right,wrong in EXERCISES if lesson == f'x{path.stem}' and right and wrong}
+    called = {n for src in code_cells(path) if 'eval: false' in src
+              for n in re.findall(r'\b(check_\w+)\(', src)}
+    tried = {check.__name__ for lesson,check,right,
+             wrong in EXERCISES if lesson == f'x{path.stem}' and right and wrong}
     assert called, 'a lesson ends with exercises'
     assert called <= tried, f'not in tests/exercises/x{path.stem}.py: {sorted(called - tried)}'

@@ -4,16 +4,19 @@ import pytest
 from tests.check_export import compare
 from tests.conftest import ROOT
 
-EXPORTED_BY_NBDEV_3 = {'_modidx.py', '__init__.py'}  # bookkeeping: nbdev 3 takes URLs and version from elsewhere; no exported line
+# bookkeeping: nbdev 3 takes URLs and version from elsewhere; no exported line
+EXPORTED_BY_NBDEV_3 = {'_modidx.py', '__init__.py'}
 
 
-def run(*args, **kwargs): return subprocess.run([str(a) for a in args], capture_output=True, text=True, **kwargs)
+def run(*args, **kwargs):
+    return subprocess.run([str(a) for a in args], capture_output=True, text=True, **kwargs)
 
 
 def new_venv(folder, *packages):
     "A truly empty environment with `packages` and what they need"
     venv.create(folder, with_pip=True)
-    res = run(folder/'bin'/'pip', 'install', '-q', 'torch==2.13.0', *packages)  # this torch is at hand; another would be gigabytes
+    # this torch is at hand; another would be gigabytes
+    res = run(folder/'bin'/'pip', 'install', '-q', 'torch==2.13.0', *packages)
     assert res.returncode == 0, res.stderr
     return folder/'bin'
 
@@ -24,18 +27,21 @@ def make(*args, **kwargs): return run('make', *args, cwd=ROOT, **kwargs)
 def test_make_without_a_target_explains_itself():
     res = make()
     targets = set(re.findall(r'^make ([\w-]+)', res.stdout, re.M))
-    assert res.returncode == 0 and targets == {'train', 'test', 'test-long', 'bench', 'lessons', 'outputs', 'clean'}
+    assert res.returncode == 0
+    assert targets == {'train', 'test', 'test-long', 'bench', 'lessons', 'outputs', 'clean'}
 
 
 def test_an_old_python_gets_a_sentence(tmp_path):
     shutil.copy(ROOT/'Makefile', tmp_path)
-    for name in ('settings.ini', 'setup.py', 'pyproject.toml', 'constraints.txt'): shutil.copy(ROOT/name, tmp_path)
+    for name in ('settings.ini', 'setup.py', 'pyproject.toml', 'constraints.txt'):
+        shutil.copy(ROOT/name, tmp_path)
     old = tmp_path/'oldpython'
-    old.write_text('#!/bin/sh\nshift\necho "$1" | sed "s/import sys; v = sys.version_info/import sys; v = (3, 9, 1)/" > prog.py\n'
-                   f'exec {sys.executable} prog.py\n')
+    pretend = 's/import sys; v = sys.version_info/import sys; v = (3, 9, 1)/'
+    old.write_text(f'#!/bin/sh\nshift\necho "$1" | sed "{pretend}" > prog.py\nexec {sys.executable} prog.py\n')
     old.chmod(0o755)
     res = run('make', 'train', f'PYTHON={old}', cwd=tmp_path)
-    assert res.returncode != 0 and 'needs Python 3.11 or later' in res.stderr and 'is 3.9' in res.stderr and not (tmp_path/'.venv').exists()
+    assert res.returncode != 0 and 'needs Python 3.11 or later' in res.stderr and 'is 3.9' in res.stderr
+    assert not (tmp_path/'.venv').exists()
 
 
 def test_make_skips_the_installation_when_nothing_changed(tmp_path):
@@ -55,7 +61,8 @@ def test_readme_commands_exist():
     used = set(re.findall(r'\bmake ([a-z-]+)', text))
     assert {'train', 'test'} <= used <= targets
     assert 'pip install' in text and 'python examples/train.py' in text
-    for name in re.findall(r'\]\(((?!http)[^)#]+)\)', text): assert (ROOT/name).exists(), f'README links to {name}'
+    for name in re.findall(r'\]\(((?!http)[^)#]+)\)', text):
+        assert (ROOT/name).exists(), f'README links to {name}'
 
 
 @pytest.mark.long
@@ -85,6 +92,7 @@ def test_nbdev_3_exports_the_same_lines(tmp_path):
 def test_train_is_the_first_command_in_a_fresh_clone(tmp_path):
     clone = tmp_path/'miniai'
     assert run('git', 'clone', '-q', ROOT, clone).returncode == 0
-    res = run('make', 'train', cwd=clone, env={k: v for k,v in os.environ.items() if k not in ('VIRTUAL_ENV', 'MINIAI_DATA')})
+    res = run('make', 'train', cwd=clone,
+              env={k: v for k,v in os.environ.items() if k not in ('VIRTUAL_ENV', 'MINIAI_DATA')})
     assert res.returncode == 0, res.stdout[-2000:] + res.stderr[-2000:]
     assert 'accuracy' in res.stdout and (clone/'train.png').stat().st_size > 10_000

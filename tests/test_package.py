@@ -1,11 +1,12 @@
-"The repository as a whole: metadata, imports, and the rules that every lesson keeps"
-import ast, configparser, importlib.metadata, json, re, subprocess, sys, tomllib
+"The repository as a whole: metadata, imports, and the rules that every notebook keeps"
+import ast, configparser, importlib.metadata, json, re, tomllib
 import pytest
-from tests.check_export import BY_HAND, modules
-from tests.conftest import KITS, LESSONS, ROOT, code_cells, default_exp, imported_modules
+from tests.check_export import modules
+from tests.conftest import DOORS, LESSONS, ROOT, TOOLS, cells, code_cells, default_exp, fresh
+from tests.conftest import imported_modules, module_files
 
-MODULES = sorted(p.stem for p in (ROOT/'miniai').glob('*.py') if not p.name.startswith('_'))
-by_name = pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)
+MODULES = module_files()
+by_name = pytest.mark.parametrize('path', LESSONS + TOOLS, ids=lambda p: p.stem)
 
 
 def settings():
@@ -14,41 +15,63 @@ def settings():
     return config['DEFAULT']
 
 
-def fresh(code):
-    "Run code in an interpreter of its own"
-    return subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+IMPORT_EACH = '''
+import importlib, inspect, os, sys, traceback, torch, numpy
+for name in sys.stdin.read().split():
+    sys.stdout.flush()
+    if pid := os.fork():
+        os.waitpid(pid, 0)
+        continue
+    try:
+        m = importlib.import_module('miniai.'+name)
+        objects = {n: getattr(m, n) for n in getattr(m, '__all__', [])}
+        def is_own(o): return inspect.isroutine(o) or inspect.isclass(o) and o.__module__ == m.__name__
+        bare = [n for n,o in objects.items() if is_own(o) and not o.__doc__]
+        print(name, bare if bare or not m.__doc__ else 'documented')
+    except BaseException: print(name, repr(traceback.format_exc()))
+    sys.stdout.flush()
+    os._exit(0)
+'''
 
 
-@pytest.mark.parametrize('module', MODULES)
-def test_each_module_imports_alone(module):
-    res = fresh(f'import miniai.{module} as m; assert m.__doc__; [getattr(m, n) for n in getattr(m, "__all__", [])]')
-    assert res.returncode == 0, res.stderr
+def test_each_module_imports_alone_and_is_documented():
+    "Each in a process of its own that has only torch and numpy; with a docstring for each name it defines"
+    res = fresh(IMPORT_EACH, input=' '.join(MODULES))
+    said = dict(line.split(' ', 1) for line in res.stdout.splitlines())
+    assert res.returncode == 0 and said.keys() == MODULES.keys(), res.stderr
+    assert {n: what for n,what in said.items() if what != 'documented'} == {}
 
 
 def test_importing_the_package_loads_nothing_heavy():
-    res = fresh("import sys, miniai; print(miniai.__version__, *{'torch','numpy','datasets','matplotlib','fastcore'} & set(sys.modules))")
+    heavy = "{'torch','numpy','datasets','matplotlib','fastcore'}"
+    res = fresh(f"import sys, miniai; print(miniai.__version__, *{heavy} & set(sys.modules))")
     assert res.stdout.split() == [settings()['version']]
 
 
-@pytest.mark.parametrize('module', sorted(KITS & set(MODULES)))
-def test_the_kits_are_light_and_import_no_lesson(module):
-    res = fresh(f"import sys, miniai.{module}; print(*[m for m in sys.modules if m.startswith('miniai.') or m in ('datasets', 'matplotlib', 'pytest', 'nbdev')])")
-    assert res.stdout.split() == [f'miniai.{module}'], res.stderr
+@pytest.mark.parametrize('module',
+                         ['check.kit', 'tools.nested', 'tools.chance', 'tools.guard', 'tools.workers'])
+def test_what_any_lesson_may_use_is_light(module):
+    heavy = "m.startswith('miniai.') and '.tools' not in m or m in ('datasets', 'matplotlib', 'nbdev')"
+    res = fresh(f"import sys, miniai.{module}; print(*[m for m in sys.modules if {heavy}])")
+    own = {f'miniai.{module}', 'miniai.check'} if module == 'check.kit' else set()
+    assert set(res.stdout.split()) == own and not res.stderr, res.stderr
 
 
 def test_settings_and_pyproject_agree():
     nbdev = tomllib.loads((ROOT/'pyproject.toml').read_text(encoding='utf-8'))['tool']['nbdev']
-    want = {k: settings()[k] for k in ('lib_path', 'nbs_path', 'doc_path', 'recursive', 'tst_flags')}
-    assert {k: str(nbdev[k]).lower() for k in want} == {k: v.lower() for k,v in want.items()}
+    keys = 'lib_path', 'nbs_path', 'doc_path', 'recursive', 'tst_flags', 'allowed_cell_metadata_keys'
+    assert {k: str(nbdev[k]).lower() for k in keys} == {k: settings()[k].lower() for k in keys}
 
 
 def test_metadata_comes_from_settings():
     meta,cfg = importlib.metadata.metadata('miniai'),settings()
-    assert (meta['Name'], meta['Version'], meta['Summary']) == (cfg['lib_name'], cfg['version'], cfg['description'])
+    assert (meta['Name'], meta['Version'], meta['Summary']) == (cfg['lib_name'], cfg['version'],
+                                                                cfg['description'])
     assert meta['Requires-Python'] == '>=' + cfg['min_python']
     needed = [r for r in importlib.metadata.requires('miniai') if 'extra ==' not in r]
     assert sorted(needed) == sorted(cfg['requirements'].split())
-    assert set(meta.get_all('Provides-Extra')) == {k.removesuffix('_requirements') for k in cfg if k.endswith('_requirements')}
+    extras = {k.removesuffix('_requirements') for k in cfg if k.endswith('_requirements')}
+    assert set(meta.get_all('Provides-Extra')) == extras
 
 
 def test_users_are_not_held_below_fastcore_2():
@@ -56,7 +79,8 @@ def test_users_are_not_held_below_fastcore_2():
 
 
 def test_constraints_name_each_requirement_once():
-    lines = [line for line in (ROOT/'constraints.txt').read_text().splitlines() if line and not line.startswith('#')]
+    lines = [line for line in (ROOT/'constraints.txt').read_text().splitlines() if line
+             and not line.startswith('#')]
     names = [re.split('==', line)[0].lower().replace('_', '-') for line in lines]
     assert all('==' in line for line in lines) and len(set(names)) == len(names)
     required = f"{settings()['requirements']} {settings()['dev_requirements']}".split()
@@ -73,48 +97,89 @@ def test_cells_have_stable_ids(path):
 
 @by_name
 def test_lesson_is_one_clean_run(path):
-    cells = [c for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
-    counts = [c['execution_count'] for c in cells if c['execution_count']]
+    code = [c for c in cells(path) if c['cell_type'] == 'code']
+    counts = [c['execution_count'] for c in code if c['execution_count']]
     assert counts == list(range(1, len(counts)+1)), 'run it with `make outputs`'
-    assert not [c['id'] for c in cells if not c['execution_count'] and 'eval: false' not in ''.join(c['source'])], 'cells without a run'
-    bad = [o for c in cells for o in c['outputs'] if o['output_type'] == 'error' or o.get('name') == 'stderr']
+    not_run = [c['id'] for c in code if not c['execution_count']
+               and 'eval: false' not in ''.join(c['source'])]
+    assert not not_run, 'cells without a run'
+    bad = [o for c in code for o in c['outputs'] if o['output_type'] == 'error' or o.get('name') == 'stderr']
     assert not bad, bad
 
 
 @by_name
-def test_imports_point_backwards(path):
-    position = {default_exp(p): p.stem for p in LESSONS}
-    used = {m for src in code_cells(path) if not src.startswith('%%') for m in imported_modules(src)}
-    own = default_exp(path)
-    later = [m for m in used - KITS - {own} if m in position and position[m] > path.stem]
-    assert not later, f'{path.stem} uses {later} of later lessons'
-    assert used <= set(MODULES), f'no such modules: {used - set(MODULES)}'
-
-
-@pytest.mark.parametrize('module', MODULES)
-def test_every_export_is_documented(module):
-    "A docstring on each public function and class that the module itself defines"
-    if f'{module}.py' in BY_HAND: pytest.skip('written by hand, hands on names only')
-    code = f"import inspect, miniai.{module} as m; print(*[n for n in m.__all__ if inspect.isroutine(o := getattr(m, n)) or inspect.isclass(o) " \
-           f"if o.__module__ == m.__name__ and not o.__doc__])"
-    res = fresh(code)
-    assert res.returncode == 0 and res.stdout.split() == [], res.stdout + res.stderr
+def test_each_notebook_exports_one_module_of_its_kind(path):
+    module = default_exp(path)
+    if path in TOOLS: assert module.split('.')[0] in ('tools', 'check') and module in MODULES
+    else: assert module is None or module in MODULES and '.' not in module
 
 
 def defined(source):
     "The functions and classes at the top of a module, leaving out those that patch a class"
     for node in ast.parse(source).body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not any('patch' in ast.dump(d) for d in node.decorator_list): yield node.name
+        if not isinstance(node, (ast.FunctionDef, ast.ClassDef)): continue
+        if not any('patch' in ast.dump(d) for d in node.decorator_list): yield node.name
 
 
 def test_no_name_is_defined_twice():
-    "A public name belongs to one module; a later one may hand it on. Within a module no name at all is defined twice: the second would win in silence"
+    "A public name belongs to one module, others may hand it on. In one module the second wins in silence"
     allowed = {'conv'}  # COMPAT section 14: one name, two signatures that callers rely on
     seen = {}
     for module,source in modules(ROOT/'miniai').items():
         names = list(defined(source))
-        assert len(names) == len(set(names)), f'{module} defines twice: {sorted(n for n in set(names) if names.count(n) > 1)}'
+        twice = sorted(n for n in names if names.count(n) > 1)
+        assert not twice, f'{module} defines twice: {twice}'
         for name in names:
             if name.startswith('_'): continue
             assert name not in seen or name in allowed, f'{name} is in {seen[name]} and in {module}'
             seen[name] = module
+
+
+# ---- imports go one way: lesson, tool, check
+# --------------------------------------------------------------------
+
+def positions():
+    "Each module's place in the reading order: the lesson that exports it, or that a check belongs to"
+    places = {}
+    for path in LESSONS: places |= {path.stem[3:]: path.stem, default_exp(path) or path.stem[3:]: path.stem}
+    return places
+
+
+PLACES = positions()
+
+
+def place(module):
+    "Where a lesson's module or a check belongs; '' for tools, the kit and other helpers: anywhere"
+    return PLACES.get(module.split('.')[-1], '') if not module.startswith('tools.') else ''
+
+
+@pytest.mark.parametrize('module', [m for m in MODULES if m not in DOORS])
+def test_modules_import_one_way(module):
+    package = module.split('.')[:-1]
+    used = set(imported_modules(MODULES[module].read_text(encoding='utf-8'), package))
+    assert used <= set(MODULES), f'no such modules: {used - set(MODULES)}'
+    if module.startswith('tools.'): allowed = {m for m in MODULES if m.startswith('tools.')}
+    elif module == 'check.kit': allowed = {m for m in MODULES if m.startswith('tools.')}
+    else:
+        own = place(module)
+        assert own or module.replace('check', 'tools') in MODULES, f'{module} belongs to no lesson'
+        lessons = {m for m in MODULES if '.' not in m and place(m) and place(m) < own}
+        allowed = lessons | {m for m in MODULES if m.startswith('tools.')}
+        if package: allowed |= {'check.kit', *(m for m in MODULES if '.' not in m and place(m) == own)}
+    assert used <= allowed, f'{module} imports {sorted(used - allowed)}'
+
+
+@by_name
+def test_notebooks_use_nothing_of_later_lessons(path):
+    used = {m for src in code_cells(path) for m in imported_modules(src)}
+    assert used <= set(MODULES), f'no such modules: {used - set(MODULES)}'
+    if path in TOOLS:
+        allowed = {m for m in MODULES if m.startswith('tools.') or m.startswith('check.') and not place(m)}
+    else: allowed = {m for m in MODULES if place(m) <= path.stem and m not in DOORS}
+    assert used <= allowed, f'{path.stem} uses {sorted(used - allowed)}'
+
+
+def test_doors_hand_on_and_define_nothing():
+    for door in DOORS & set(MODULES):
+        tree = ast.parse(MODULES[door].read_text(encoding='utf-8'))
+        assert not [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef))], door
