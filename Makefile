@@ -6,14 +6,23 @@ BIN    := .venv/bin
 DATA   ?= digits
 
 # Cells run in nbs/ and scripts anywhere: a relative path would point somewhere else in each.
+# (make's abspath would take a path with a space in it for two.)
 ifdef MINIAI_DATA
-export MINIAI_DATA := $(abspath $(MINIAI_DATA))
+ifeq (,$(filter /%,$(firstword $(MINIAI_DATA))))
+override MINIAI_DATA := $(CURDIR)/$(MINIAI_DATA)
+endif
+export MINIAI_DATA
+endif
+
+# Jupyter, matplotlib and Hugging Face keep files in the home folder. Who has none that can be written gets one.
+ifneq (yes,$(shell test -w "$$HOME" && echo yes))
+export HOME := $(CURDIR)/.venv/home
 endif
 
 # The tests must not depend on a network, a display, or on who else uses the cores.
 TEST_ENV := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 MPLBACKEND=agg
 
-.PHONY: help train test test-long bench lessons outputs clean
+.PHONY: help train test test-long bench lessons export outputs hooks clean
 
 help:
 	@echo "make train [DATA=digits|clothes|mnist|fashion_mnist]   train a classifier; curves and predictions go to train.png"
@@ -21,14 +30,14 @@ help:
 	@echo "make test-long   what takes minutes: the wheel in an empty venv, nbdev 3, the long tests"
 	@echo "make bench       ours against PyTorch's, interleaved, medians and ratios"
 	@echo "make lessons     open Jupyter on nbs/"
+	@echo "make export      write the package from the notebooks, and README's table of lessons"
 	@echo "make outputs     run every lesson top to bottom and keep its outputs in the notebook"
+	@echo "make hooks       git: merge notebooks cell by cell; no commit whose notebooks and package differ"
 	@echo "make clean       remove .venv and everything that was built"
 
 .venv/.installed: settings.ini setup.py pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("miniai needs Python 3.11 or later; %s is %d.%d. Name another one: make PYTHON=python3.11 ..." % (sys.executable, v[0], v[1]))'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@
+	@"$(PYTHON)" .ci/install.py
+	@mkdir -p .venv/home
 
 train: .venv/.installed
 	$(BIN)/python examples/train.py --data $(DATA)
@@ -48,8 +57,17 @@ bench: .venv/.installed
 lessons: .venv/.installed
 	$(BIN)/jupyter lab nbs
 
+export: .venv/.installed
+	$(BIN)/nbdev_export
+	$(BIN)/python tests/readme.py
+
 outputs: .venv/.installed
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python tests/run_lessons.py
 
+hooks: .venv/.installed
+	git config merge.nbdev-merge.name "merge notebooks cell by cell"
+	git config merge.nbdev-merge.driver ".venv/bin/nbdev_merge %O %A %B %P"
+	git config core.hooksPath .githooks
+
 clean:
-	rm -rf .venv build dist *.egg-info train.png .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv.lock build dist *.egg-info train.png .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """Run lessons top to bottom in a fresh kernel and keep the outputs in the notebooks.
 
-    python tests/run_lessons.py [nbs/05_module.ipynb …]     all of them by default
+    python tests/run_lessons.py [nbs/05_losses.ipynb …]     all of them, and the tools', by default
 
 Cells marked `#| eval: false` are left out, as nbdev_test leaves them out. A failing cell ends the run
 with its error and leaves the notebook as it was.
@@ -14,6 +14,7 @@ from nbdev.clean import clean_nb
 
 ROOT = Path(__file__).parents[1]
 NOT_RUN = re.compile(r'^\s*#\|\s*eval:\s*false', re.M)
+KEPT = ['jupyter']  # is a cell collapsed? settings.ini names the same key to nbdev
 
 
 class LessonClient(NotebookClient):
@@ -25,7 +26,7 @@ class LessonClient(NotebookClient):
 def cleaned(nb):
     "`nb` as nbdev_clean leaves it, but with the execution counts: they show that it was one run"
     clean = dict2nb(nb)
-    clean_nb(clean)
+    clean_nb(clean, allowed_cell_metadata_keys=KEPT)
     for old,new in zip(nb.cells, clean.cells):
         if old.cell_type != 'code': continue
         new.execution_count = old.execution_count
@@ -34,22 +35,26 @@ def cleaned(nb):
     return clean
 
 
-def run(path):
+def executed(
+    path,        # The notebook
+    timeout=600, # Seconds that one cell may take
+    **kwargs     # For the kernel's start: `env`
+):
+    "The notebook as it is after a run from top to bottom in a kernel of its own; the file stays as it was"
     nb = nbformat.read(path, as_version=4)
     for cell in nb.cells:
         if cell.cell_type == 'code': cell.outputs,cell.execution_count = [],None
-    setup = f"import sys; sys.path.insert(0, {str(ROOT)!r})"  # as nbdev_test does
-    client = LessonClient(nb, timeout=600, record_timing=False, store_widget_state=False,
+    setup = f'import sys; sys.path.insert(0, {str(ROOT)!r})'  # as nbdev_test does
+    client = LessonClient(nb, timeout=timeout, record_timing=False, store_widget_state=False,
                           resources={'metadata': {'path': str(path.parent)}},
                           extra_arguments=[f'--IPKernelApp.exec_lines={setup}'])
-    client.execute()
-    write_nb(cleaned(nb), path)
+    client.execute(**kwargs)
+    return nb
 
 
 if __name__ == '__main__':
-    for path in map(Path,
-                    sys.argv[1:] or [*sorted((ROOT/'nbs').glob('[0-9]*.ipynb')),
-                                     *sorted((ROOT/'nbs/tools').glob('*.ipynb'))]):
+    everything = [*sorted((ROOT/'nbs').glob('[0-9]*.ipynb')), *sorted((ROOT/'nbs/tools').glob('*.ipynb'))]
+    for path in map(Path, sys.argv[1:] or everything):
         start = time.perf_counter()
-        run(path)
+        write_nb(cleaned(executed(path)), path)
         print(f'{path.name}: {time.perf_counter()-start:.0f} s', flush=True)
