@@ -7,84 +7,124 @@ __all__ = ['NaNStopCB', 'ReplayCB']
 
 # %% ../nbs/31_replay.ipynb #30c7b197
 import copy
-from functools import partial
+from types import SimpleNamespace
 import torch
 from fastcore.basics import patch
-from .loop import ACTIONS, Callback, CancelFitException, Learner
+from .loop import Callback, CancelFitException, Learner
+from .tools.chance import rng_state, set_rng_state
 
 # %% ../nbs/31_replay.ipynb #14d32887
 class NaNStopCB(Callback):
-    "End the fit when the loss is no longer a number; looks every so many batches, and waits for the device to do so"
-    on_look = False
-    def __init__(self, every:int=50): self.every = every
+    "End the fit when the loss is no longer a number; to look, every so many batches, it waits for the device"
+    order,on_look = 60,False
+    def __init__(self,
+        every:int=50  # Batches between two looks
+    ): self.every = every
+
     def after_batch(self, learn):
-        if learn.iter % self.every == 0: self._look(learn)
-    def after_epoch(self, learn): self._look(learn)
-    def _look(self, learn):
+        if learn.iter % self.every == 0: self.look(learn)
+
+    def after_epoch(self, learn): self.look(learn)
+
+    def look(self, learn):
         if torch.isfinite(learn.loss).all(): return
         print(f'stopped in epoch {learn.epoch} after batch {learn.iter}: the loss is {learn.loss.item()}')
         raise CancelFitException()
 
-# %% ../nbs/31_replay.ipynb #7fbc562e
+# %% ../nbs/31_replay.ipynb #86186bfa
+def _state_of(learn):
+    "A copy of what a step depends on, but for the batch"
+    model,seen = learn.model,[cb for cb in learn.cbs if getattr(cb, 'on_look', True)]
+    return dict(model=copy.deepcopy(model.state_dict()), opt=copy.deepcopy(learn.opt.state_dict()),
+                grads=[None if p.grad is None else p.grad.clone() for p in model.parameters()],
+                cbs=[(cb, copy.copy(vars(cb))) for cb in seen], do_step=learn.do_step)
+
+def _put_back(learn, state):
+    "Make it what it was"
+    learn.model.load_state_dict(state['model'])
+    learn.opt.load_state_dict(copy.deepcopy(state['opt']))
+    for p,g in zip(learn.model.parameters(), state['grads']): p.grad = None if g is None else g.clone()
+    for cb,values in state['cbs']: vars(cb).update(values)
+    learn.do_step = state['do_step']
+
 class ReplayCB(Callback):
-    "Keep what is needed to run the last steps again: a copy of the state every `every` steps, and the batches since"
-    order,on_look = 900,False
-    def __init__(self, every:int=50): self.every = every
-    def before_fit(self, learn): self.steps,self.state = [],None
+    "Keep what is needed to run the last steps again: now and then a copy of the state, and the batches since"
+    order,on_look = -100,False  # before anybody changes the batch
+    def __init__(self,
+        every:int=50  # Batches between two copies
+    ): self.every = every
+
+    def before_fit(self, learn):
+        if not hasattr(learn.opt, 'state_dict'):
+            name = type(learn.opt).__name__
+            raise TypeError(f'ReplayCB needs an optimizer with a state_dict, and {name} has none')
+        self.steps,self.state = [],None
 
     def before_batch(self, learn):
         if not learn.training: return
-        if self.state is None or (len(self.steps) >= self.every and bool(torch.isfinite(learn.loss).all())): self._copy(learn)
-        if len(self.steps) < 2*self.every:  # once the loss is lost, no more is kept
-            groups = [{k: v for k,v in g.items() if k != 'params'} for g in getattr(learn.opt, 'param_groups', ())]
-            self.steps.append((learn.epoch, learn.iter, learn.batch, groups, torch.get_rng_state()))
+        due = self.state is None or len(self.steps) >= self.every and self.sound(learn)
+        if due: self.steps,self.state = [],_state_of(learn)
+        if len(self.steps) >= 2*self.every: return  # all is lost already: no more is kept
+        groups = getattr(learn.opt, 'param_groups', ())
+        groups = [{k: v for k,v in g.items() if k != 'params'} for g in groups]
+        step = dict(epoch=learn.epoch, iter=learn.iter, batch=learn.batch, groups=groups, rng=rng_state())
+        self.steps.append(SimpleNamespace(**step))
 
-    def _copy(self, learn):
-        model = learn.model
-        self.state = dict(model={k: v.clone() for k,v in model.state_dict().items()}, opt=copy.deepcopy(learn.opt.state_dict()),
-                          grads=[None if p.grad is None else p.grad.clone() for p in model.parameters()],
-                          cbs=[(cb, copy.copy(vars(cb))) for cb in learn.cbs if getattr(cb, 'on_look', True)])
-        self.steps = []
+    def sound(self, learn):
+        "Are the loss and all weights numbers?"
+        return all(bool(t.isfinite().all()) for t in (learn.loss, *learn.model.parameters()))
 
-    def restore(self, learn):
-        "Put model, optimizer and callbacks back to the last copy"
-        learn.model.load_state_dict(self.state['model'])
-        learn.opt.load_state_dict(copy.deepcopy(self.state['opt']))
-        for p,g in zip(learn.model.parameters(), self.state['grads']): p.grad = None if g is None else g.clone()
-        for cb,state in self.state['cbs']: vars(cb).update(state)
-        learn.model.train()
+# %% ../nbs/31_replay.ipynb #6ae19daa
+class _Again(Callback):
+    "Puts the moment before each kept step back, and stops at the first number that is none"
+    order = -100  # as ReplayCB: what others do to the batch, they do again
+    def __init__(self, kept, watch_at=None): self.kept,self.watch_at,self.at,self.what = kept,watch_at,-1,None
 
-# %% ../nbs/31_replay.ipynb #21335ce4
-@patch
-def _again(self:Learner, step):
-    "Run one remembered step again"
-    self.epoch,self.iter,self.batch,groups,rng = step
-    for group,values in zip(getattr(self.opt, 'param_groups', ()), groups): group.update(values)
-    torch.set_rng_state(rng)
-    self._one_batch()
-    return bool(torch.isfinite(self.loss).all())
+    def before_batch(self, learn):
+        self.at += 1
+        step = self.kept.steps[self.at]
+        if self.at == 0: _put_back(learn, self.kept.state)
+        learn.epoch,learn.iter = step.epoch,step.iter
+        for group,values in zip(getattr(learn.opt, 'param_groups', ()), step.groups): group.update(values)
+        torch.autograd.set_detect_anomaly(self.at == self.watch_at)
+        set_rng_state(step.rng)
 
-# %% ../nbs/31_replay.ipynb #b00a751f
+    def look(self, what, tensors):
+        bad = [n for n,t in tensors if t is not None and not bool(t.isfinite().all())]
+        if bad and not self.what: self.what = what + bad[0]
+
+    def after_loss(self, learn): self.look('the loss', [('', learn.loss)])
+    def after_backward(self, learn):
+        self.look('the gradient of ', [(n, p.grad) for n,p in learn.model.named_parameters()])
+    def after_step(self, learn): self.look('after the step, ', learn.model.named_parameters())
+    def after_batch(self, learn):
+        if self.what: raise CancelFitException()
+    def cleanup_fit(self, learn): torch.autograd.set_detect_anomaly(False)
+
+# %% ../nbs/31_replay.ipynb #e2cce13d
+def _run(learn, watch, n):
+    "Run the first `n` kept steps; the error if there was one"
+    before = {k: getattr(learn, k, None) for k in ('dls', 'looking', 'n_epochs', 'epochs')}
+    learn.dls,learn.looking = SimpleNamespace(train=[s.batch for s in watch.kept.steps[:n]], valid=None),True
+    try: learn.fit(1, valid=False, cbs=watch, keep_opt=True)
+    except Exception as e: return e
+    finally: vars(learn).update(before)
+
 @patch
 def replay(self:Learner):
-    "Run the first bad one of the last steps again, from the state before it; returns its loss"
-    kept = self.cb('replay')
-    if not kept.steps: raise ValueError('there is no step to run again: ReplayCB has seen none')
-    calls,self.looking = (self._calls, self._acts),True
-    try:
-        self._calls = self._plan()
-        self._acts = {name: getattr(self, name) if hasattr(type(self), name) else partial(self.callback, name) for name in ACTIONS}
-        kept.restore(self)
-        bad = len(kept.steps) - 1
-        for i,step in enumerate(kept.steps):
-            try: good = self._again(step)
-            except Exception: good = False
-            if not good: bad = i; break
-        kept.restore(self)
-        for step in kept.steps[:bad]: self._again(step)
-        print(f'running batch {kept.steps[bad][1]} of epoch {kept.steps[bad][0]} again')
-        with torch.autograd.set_detect_anomaly(True): self._again(kept.steps[bad])
-        return self.loss
-    finally:
-        self.looking = False
-        self._calls,self._acts = calls
+    "Find the first bad one of the last steps, and run it again; its loss, or the error it ends with"
+    kept = next((cb for cb in self.cbs if isinstance(cb, ReplayCB)), None)
+    if not getattr(kept, 'steps', None):
+        raise ValueError('there is no step to run again: ReplayCB has seen none')
+    scan = _Again(kept)
+    error = _run(self, scan, len(kept.steps))
+    if not error and not scan.what:
+        n = len(kept.steps)
+        return print(f'nothing bad in the last {n} steps: loss, gradients and weights are numbers')
+    step = kept.steps[scan.at]
+    what = f'{scan.what} is no number' if scan.what else f'{type(error).__name__}'
+    print(f'running batch {step.iter} of epoch {step.epoch} again: {what}')
+    error = _run(self, _Again(kept, watch_at=scan.at), scan.at + 1)
+    if not error: return self.loss
+    error.add_note(f'in batch {step.iter} of epoch {step.epoch}; {what}')
+    raise error

@@ -6,25 +6,81 @@
 __all__ = ['CheckpointCB']
 
 # %% ../nbs/27_surviving.ipynb #35fe99d8
-import copy, re, zipfile
+import copy, pickle, re, uuid
 from pathlib import Path
 import torch
 from fastcore.basics import patch
-from .keep import _write_safely
-from .loop import Callback, Learner, _snake
-from .looking import _device_of, _generators, rng_state, set_rng_state
+from .keep import load_opt, misfit
+from .loop import Callback, Learner
 from .metrics import MetricsCB
+from .tools.chance import rng_state, set_rng_state
+from .tools.store import Lock, Store
+
+# %% ../nbs/27_surviving.ipynb #bf4ffec2
+_ENTRIES = dict(run=str, epoch=int, done=int, model=dict, grads=list, history=list, cbs=dict, rng=dict,
+                loaders=list, generators=list, lengths=list)
+
+def _not_whole(state):
+    "What a checkpoint lacks, '' if nothing"
+    if not isinstance(state, dict): return f'it holds a {type(state).__name__}, not a checkpoint'
+    wrong = [k for k,kind in _ENTRIES.items() if not isinstance(state.get(k), kind)]
+    if state.get('done') and not isinstance(state.get('start'), dict): wrong.append('start')
+    if not isinstance(state.get('opt', 0), (dict, type(None))): wrong.append('opt')
+    return f'not a whole checkpoint: {", ".join(wrong)} missing, or not what it should be' if wrong else ''
+
+# %% ../nbs/27_surviving.ipynb #8270294c
+def _loaders(dls): return [getattr(dls, name, None) for name in ('train', 'valid')]
+def _has_state(dl): return hasattr(dl, 'state_dict') and hasattr(dl, 'load_state_dict')
+
+def _length(dl):
+    try: return len(dl)
+    except TypeError: return None
+
+def _generators(dls):
+    "The random generators that loaders and their samplers own, each once"
+    owners = []
+    for dl in _loaders(dls):
+        batches = getattr(dl, 'batch_sampler', None)
+        owners += [dl, getattr(dl, 'sampler', None), batches, getattr(batches, 'sampler', None)]
+    found = [g for g in (getattr(o, 'generator', None) for o in owners) if isinstance(g, torch.Generator)]
+    return list({id(g): g for g in found}.values())
+
+def _between_epochs(dl):
+    "A loader's state before its next epoch: a loop over it that was left early is not to be continued"
+    state = dl.state_dict() if _has_state(dl) else None
+    return {**state, 'batches': None} if state and 'batches' in state else state
+
+def _check_loaders(dls):
+    "Raise if a loader can't be started again"
+    for name,dl in zip(('training', 'validation'), _loaders(dls)):
+        if hasattr(dl, '__next__'):
+            raise TypeError(f'the {name} loader is a {type(dl).__name__}, which can be gone through once. '
+                            'A run that is to be resumed needs one that starts again: a DataLoader, a list')
+        if getattr(dl, 'persistent_workers', False) and not _has_state(dl):
+            raise TypeError(f'the {name} loader keeps its workers, and with them random states that no '
+                            "checkpoint can hold: use persistent_workers=False, or miniai's DataLoader")
+
+# %% ../nbs/27_surviving.ipynb #03acfa85
+class _Rest:
+    "A loader without its first `skip` batches; then the random state is set"
+    def __init__(self, dl, skip, rng): self.dl,self.skip,self.rng = dl,skip,rng
+    def __len__(self): return max(0, len(self.dl) - self.skip)
+    def __iter__(self):
+        batches = iter(self.dl)
+        for i in range(self.skip):
+            try: next(batches)
+            except StopIteration:
+                text = f'{self.skip} batches of this epoch are done, and the loader has {i}'
+                raise ValueError(text) from None
+        set_rng_state(self.rng)
+        yield from batches
 
 # %% ../nbs/27_surviving.ipynb #ce59dcc1
 def _metric_state(m):
     "What a metric has collected so far"
     if hasattr(m, 'metric_state'): return dict(m.metric_state, _update_count=m._update_count)  # torchmetrics
-    if hasattr(m, 'state_dict') and hasattr(m, 'load_state_dict'): return m.state_dict()  # torcheval
+    if _has_state(m): return m.state_dict()  # torcheval
     return {k: v for k,v in vars(m).items() if isinstance(v, (torch.Tensor, int, float, list, tuple, dict))}
-
-def _load_metric(m, state):
-    if hasattr(m, 'load_state_dict') and not hasattr(m, 'metric_state'): return m.load_state_dict(state)
-    for k,v in state.items(): setattr(m, k, v)
 
 @patch
 def state_dict(self:MetricsCB):
@@ -34,186 +90,197 @@ def state_dict(self:MetricsCB):
 @patch
 def load_state_dict(self:MetricsCB, state):
     "Put back what `state_dict` gave"
-    for n,m in self.all_metrics.items(): _load_metric(m, state[n])
+    for n,m in self.all_metrics.items():
+        if _has_state(m) and not hasattr(m, 'metric_state'): m.load_state_dict(state[n])
+        else:
+            for k,v in state[n].items(): setattr(m, k, v)
 
-# %% ../nbs/27_surviving.ipynb #e22b8061
-class _Rest:
-    "What is left of a loader after the first `done` batches; once these are skipped, the random state is set"
-    def __init__(self, dl, done, rng): self.dl,self.done,self.rng = dl,done,rng
-    def __len__(self): return len(self.dl) - self.done
-    def __iter__(self):
-        batches = iter(self.dl)
-        for _ in range(self.done): next(batches)
-        set_rng_state(self.rng)
-        yield from batches
-
-class CheckpointCB(Callback):
-    "Write now and then all that is needed to go on after a crash; `fit(n, resume=True)` does"
-    order,on_look = 1000,False  # last of all, so that it sees what the others did
-    def __init__(self,
-        folder,                  # Where checkpoints go
-        every_epochs:int=1,      # Write one after so many epochs; None for never
-        every_batches:int=None,  # And one after so many training batches, within an epoch
-        keep:int=3               # How many to keep
-    ):
-        for name,n in dict(every_epochs=every_epochs, every_batches=every_batches, keep=keep).items():
-            if n is not None and (not isinstance(n, int) or n < 1): raise ValueError(f'{name} must be a whole number, 1 or more, got {n!r}')
-        self.folder,self.every_epochs,self.every_batches,self.keep = Path(folder),every_epochs,every_batches,keep or 1
-        self.resumed = None
-
-    def files(self):
-        "The checkpoints in the folder, oldest first"
-        return sorted(self.folder.glob('checkpoint-[0-9]*-*-*.pt'))
-
-# %% ../nbs/27_surviving.ipynb #c8c467c8
-@patch
-def before_epoch(self:CheckpointCB, learn):
-    "Remember how the epoch began"
-    if not learn.training: return
-    if self.resumed: self._start_loader(learn)
-    else: self.epoch_rng,self.generators,self.loaders = rng_state(),[g.get_state() for g in _generators(learn.dls)],_loader_states(learn.dls)
-
-@patch
-def after_batch(self:CheckpointCB, learn):
-    "Write a checkpoint within the epoch, if one is due"
-    if not (self.every_batches and learn.training and learn.do_step): return
-    self.due = getattr(self, 'due', 0) + 1
-    if (learn.iter + 1) % self.every_batches == 0 or self.due >= self.every_batches: self._write(learn, learn.epoch, learn.iter + 1)
-
-@patch
-def after_epoch(self:CheckpointCB, learn):
-    "Write a checkpoint after the last part of an epoch, if one is due"
-    last_part = learn.learning and not (learn.training and learn.validating)
-    if last_part and self.every_epochs and ((learn.epoch + 1) % self.every_epochs == 0 or learn.epoch + 1 == learn.n_epochs):
-        self._write(learn, learn.epoch + 1, 0)
-
-# %% ../nbs/27_surviving.ipynb #aee78917
-def _loaders(dls): return [getattr(dls, name, None) for name in ('train', 'valid')]
-
-def _loader_states(dls):
-    "The states of those loaders that can tell it, as they are before an epoch: a loop over one that was left early is not to be continued"
-    states = [dl.state_dict() if hasattr(dl, 'load_state_dict') else None for dl in _loaders(dls)]
-    return [{**s, 'batches': None} if s and 'batches' in s else s for s in states]
-
-def _set_loaders(dls, states, generators):
-    "Put back the states of loaders, and of the random generators that they own"
-    for dl,state in zip(_loaders(dls), states):
-        if state is not None: dl.load_state_dict(state)
-    for g,state in zip(_generators(dls), generators): g.set_state(state)
-
-# %% ../nbs/27_surviving.ipynb #c1d91333
+# %% ../nbs/27_surviving.ipynb #445145f6
 def _stateful(learn, me):
     "The callbacks that have a state to keep, by names that tell them apart"
-    cbs = [cb for cb in learn.cbs if cb is not me and hasattr(cb, 'state_dict') and hasattr(cb, 'load_state_dict')]
-    return {f'{i}:{_snake(cb)}': cb for i,cb in enumerate(cbs)}
+    cbs = [cb for cb in learn.cbs if cb is not me and _has_state(cb)]
+    return {f'{i}:{type(cb).__name__}': cb for i,cb in enumerate(cbs)}
 
-@patch
-def _write(self:CheckpointCB, learn, epoch, done):
-    "Write a checkpoint at `done` batches of `epoch`, and remove the oldest ones"
-    state = dict(epoch=epoch, done=done, model=learn.model.state_dict(), rng=rng_state(), history=learn.history,
-                 cbs={n: cb.state_dict() for n,cb in _stateful(learn, self).items()},
-                 grads=[p.grad for p in learn.model.parameters()],
-                 opt=learn.opt.state_dict() if hasattr(learn.opt, 'load_state_dict') else None,
-                 generators=self.generators if done else [g.get_state() for g in _generators(learn.dls)],
-                 epoch_rng=self.epoch_rng if done else None, loaders=self.loaders if done else _loader_states(learn.dls))
-    number = 1 + max((int(path.name.split('-')[1]) for path in self.files()), default=0)
-    path = self.folder/f'checkpoint-{number:06d}-{epoch:05d}-{done:08d}.pt'
-    _write_safely(path, lambda f: torch.save(state, f))
-    if not self.proved: _prove(path)
-    self.due,self.proved = 0,True
-    for old in self.files()[:-self.keep]: old.unlink()
+def _start_of_epoch(dls):
+    "From what an epoch begins"
+    return dict(rng=rng_state(), generators=[g.get_state() for g in _generators(dls)],
+                loaders=[_between_epochs(dl) for dl in _loaders(dls)])
 
-# %% ../nbs/27_surviving.ipynb #29aafe73
+def _set_start(dls, start):
+    "Let the next epoch begin from what `_start_of_epoch` gave"
+    for g,s in zip(_generators(dls), start['generators']): g.set_state(s)
+    for dl,s in zip(_loaders(dls), start['loaders']):
+        if s is not None: dl.load_state_dict(s)
+    set_rng_state(start['rng'])
+
+def _run_state(learn, me, epoch, done):
+    "All that must be kept at `done` batches of `epoch`"
+    train,ahead = learn.dls.train,getattr(learn, 'looks_ahead', False)  # ahead: its place is not ours
+    return dict(run=learn.run_id, epoch=epoch, done=done, history=learn.history,
+                start=me.start if done else None,
+                model=learn.model.state_dict(), grads=[p.grad for p in learn.model.parameters()],
+                opt=learn.opt.state_dict() if _has_state(learn.opt) else None,
+                cbs={name: cb.state_dict() for name,cb in _stateful(learn, me).items()},
+                going_on=train.state_dict() if done and _has_state(train) and not ahead else None,
+                lengths=[_length(dl) for dl in _loaders(learn.dls)], **_start_of_epoch(learn.dls))
+
+# %% ../nbs/27_surviving.ipynb #330d309c
+def _other_run(learn, me, state):
+    "Why this learner can't go on from a checkpoint, '' if it can"
+    if problem := misfit(learn.model, state['model']): return f'is a checkpoint of another model: {problem}'
+    names,mine = [', '.join(cbs) or '(none)' for cbs in (state['cbs'], _stateful(learn, me))]
+    if names != mine: return f'was written with the callbacks {names}, this learner has {mine}'
+    parts = zip(('training', 'validation'), _loaders(learn.dls), state['loaders'], state['lengths'])
+    for part,dl,before,length in parts:
+        if dl is None and (before, length) != (None, None):
+            return f'was written with a {part} loader, and this learner has none'
+        if before is not None and not _has_state(dl):
+            return f'was written with a {part} loader that has a state_dict, and this one has none'
+        if part == 'training' and state['done'] and _length(dl) != length:
+            return f'is in the middle of an epoch of {length} batches, and the loader has {_length(dl)} now'
+    return ''
+
+def _put_back(learn, me, state):
+    "Make `learn` what it was, but for what an interrupted epoch begins with"
+    device = next((p.device for p in learn.model.parameters()), 'cpu')
+    if state['opt'] is not None: load_opt(learn.opt, state['opt'])
+    for p,grad in zip(learn.model.parameters(), state['grads'], strict=True):
+        p.grad = None if grad is None else grad.to(device)
+    learn.history[:],learn.run_id = state['history'],state['run']
+    for name,cb in _stateful(learn, me).items():
+        if not isinstance(cb, MetricsCB): cb.load_state_dict(state['cbs'][name])
+    if not state['done']: _set_start(learn.dls, state)
+
+def _go_on(learn, me, state):
+    "Begin the epoch that was interrupted, after the batches that are done"
+    for name,cb in _stateful(learn, me).items():
+        if isinstance(cb, MetricsCB): cb.load_state_dict(state['cbs'][name])
+    _set_start(learn.dls, state['start'])
+    if state['going_on'] is not None: learn.dls.train.load_state_dict(state['going_on'])
+    learn.dl = _Rest(learn.dl, state['done'] if state['going_on'] is None else 0, state['rng'])
+    learn.first_iter = state['done']
+
+# %% ../nbs/27_surviving.ipynb #9faad1d7
+def _whole_number(name, n):
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValueError(f'{name} must be a whole number, 1 or more, got {n!r}')
+
+def _run_of(store, path):
+    "The run that a checkpoint belongs to, None if it is damaged"
+    try: return store.read(path)['run']
+    except (ValueError, KeyError, TypeError): return None
+
+def _may_begin(cb, learn):
+    "May a run begin in this folder? Is it this learner's own, one to be removed, or somebody else's?"
+    older = cb.files()
+    if not older or cb.afresh or _run_of(cb.store, older[-1]) == getattr(learn, 'run_id', None): return True
+    if cb.fresh: return False
+    raise ValueError(f'{cb.folder} holds the checkpoints of another run, the last is {older[-1].name}. '
+                     'To go on with it: fit(..., resume=True). To keep it: CheckpointCB(another folder). '
+                     'To remove it: CheckpointCB(..., fresh=True)')
+
 def _prove(path):
     "Raise if a checkpoint just written can't be read back"
     try: torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as e:
+    except pickle.UnpicklingError as e:
         path.unlink()
         found = re.search(r'GLOBAL (\S+)', str(e))
-        raise TypeError('a checkpoint may hold tensors and plain values only; the model, the optimizer, history or a callback with state_dict has '
-                        + (f'a {found[1]} in it' if found else f'something else in it: {e}')) from e
+        what = f'a {found[1]}' if found else f'something else ({e})'
+        raise TypeError('a checkpoint may hold tensors and plain values only, and the model, the optimizer, '
+                        f'history or a callback with state_dict has {what} in it') from e
 
-# %% ../nbs/27_surviving.ipynb #f9fbf2ba
-def _read_checkpoint(files):
-    "The last checkpoint that can be read, and its path"
-    for path in reversed(files):
+# %% ../nbs/27_surviving.ipynb #991de034
+class CheckpointCB(Callback):
+    "Write now and then all that is needed to go on after a crash; `fit(n, resume=True)` does"
+    order,on_look = 100,False  # last of all, so that it sees what the others did
+    def __init__(self,
+        folder,                  # Where checkpoints go: a folder for this run alone
+        every_epochs:int=1,      # Write one after so many epochs; None for never
+        every_batches:int=None,  # And one after so many training batches, within an epoch
+        keep:int=3,              # How many to keep
+        fresh:bool=False         # Begin anew, and remove the checkpoints of another run if there are any?
+    ):
+        for name,n in dict(every_epochs=every_epochs, every_batches=every_batches, keep=keep).items():
+            if n is not None or name == 'keep': _whole_number(name, n)
+        self.every_epochs,self.every_batches,self.keep = every_epochs,every_batches,keep
+        self.folder = Path(folder)
+        self.store,self.lock = Store(folder, 'checkpoint-{:06d}-{:05d}-{:08d}.pt'),Lock(folder)
+        self.fresh,self.resumed,self.afresh = fresh,None,False
+
+    def files(self):
+        "The checkpoints in the folder, oldest first"
+        return self.store.files()
+
+    def resume(self, learn):
+        "Read the last checkpoint; `fit(resume=True)` calls this before it starts"
+        if self.fresh: raise ValueError('fresh=True begins anew, and resume=True goes on: which of the two?')
+        self.lock.take()
         try:
-            with zipfile.ZipFile(path) as parts:  # which is what `torch.save` writes: checksums included
-                if damaged := parts.testzip(): raise zipfile.BadZipFile(f'{damaged} is damaged')
-            return path,torch.load(path, map_location='cpu', weights_only=True)
-        except Exception as e: print(f'{path} cannot be read, looking at the one before ({type(e).__name__}: {str(e).partition(chr(10))[0]})')
-    return None,None
+            self.path,state = self.store.last(_not_whole)
+            if problem := state and _other_run(learn, self, state): raise ValueError(f'{self.path} {problem}')
+            if state: learn.model.load_state_dict(state['model'])
+        except BaseException:
+            self.lock.release()
+            raise
+        self.resumed,self.afresh = state,state is None
+        if self.afresh: return print(f'no checkpoint in {self.folder}: starting afresh')
+        learn.epochs = range(state['epoch'], learn.n_epochs)
+        batches = f" and {state['done']} batches" if state['done'] else ''
+        print(f"resuming from {self.path}: {state['epoch']} epochs{batches} are done")
 
-def _misfit(model, weights):
-    "How the names and shapes of `weights` differ from those of the model, '' if they don't"
-    mine = model.state_dict()
-    wrong = dict(missing=mine.keys() - weights.keys(), unexpected=weights.keys() - mine.keys())
-    wrong['of another shape'] = {k for k in mine.keys() & weights.keys() if getattr(mine[k], 'shape', None) != getattr(weights[k], 'shape', None)}
-    return '; '.join(f'{what}: {_some(sorted(keys))}' for what,keys in wrong.items() if keys)
+    def before_fit(self, learn):
+        if not learn.learning: return
+        _check_loaders(learn.dls)
+        self.lock.take()
+        self.due,self.proved = 0,False
+        if not _has_state(learn.opt):
+            print(f'CheckpointCB: {type(learn.opt).__name__} has no state_dict and load_state_dict, '
+                  'so a resumed run will start with a fresh one')
+        if not self.resumed: return self.begin(learn)
+        try: _put_back(learn, self, self.resumed)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as e:
+            raise ValueError(f'{self.path} can be read, and does not fit: {e}') from e
+        if not self.resumed['done']: self.resumed = None
 
-def _some(names): return ', '.join(names[:4]) + (f' and {len(names)-4} more' if len(names) > 4 else '')
+    def begin(self, learn):
+        "A new run, or the next part of this learner's"
+        mine,older = _may_begin(self, learn),self.files()
+        if not mine or not hasattr(learn, 'run_id'): learn.run_id = uuid.uuid4().hex[:12]
+        if older: self.write(learn, 0, 0)  # from now on, what is older is not to be resumed
+        if not mine: self.store.prune(1)
 
-# %% ../nbs/27_surviving.ipynb #d6aa766e
+    def before_epoch(self, learn):
+        if not learn.training: return
+        self.start = self.resumed['start'] if self.resumed else _start_of_epoch(learn.dls)
+        if self.resumed: _go_on(learn, self, self.resumed)
+        self.resumed = None
+
+    def after_batch(self, learn):
+        if not (self.every_batches and learn.training and learn.do_step): return
+        self.due += 1
+        if (learn.iter + 1) % self.every_batches == 0 or self.due >= self.every_batches:
+            self.write(learn, learn.epoch, learn.iter + 1)
+
+    def after_epoch(self, learn):
+        done,last_part = learn.epoch + 1,learn.learning and not (learn.training and learn.validating)
+        if last_part and self.every_epochs and (done % self.every_epochs == 0 or done == learn.n_epochs):
+            self.write(learn, done, 0)
+
+    def write(self, learn, epoch, done):
+        "Write a checkpoint at `done` batches of `epoch`, and remove the oldest ones"
+        path = self.store.write(_run_state(learn, self, epoch, done), epoch, done)
+        if not self.proved: _prove(path)
+        self.due,self.proved = 0,True
+        self.store.prune(self.keep)
+
+    def cleanup_epoch(self, learn): learn.first_iter = 0
+    def cleanup_fit(self, learn):
+        self.resumed,self.afresh = None,False
+        self.lock.release()
+
+# %% ../nbs/27_surviving.ipynb #9075f5b4
 @patch
 def _resume(self:Learner):
-    "Prepare to go on from the last checkpoint"
     cbs = [cb for cb in self.cbs if isinstance(cb, CheckpointCB)]
     if len(cbs) != 1: raise ValueError(f'resume=True needs one CheckpointCB in cbs, there are {len(cbs)}')
-    path,state = _read_checkpoint(cbs[0].files())
-    if state is None: return print(f'no checkpoint in {cbs[0].folder}: starting afresh')
-    if problem := _misfit(self.model, state['model']): raise ValueError(f'{path} is a checkpoint of another model: {problem}')
-    self.model.load_state_dict(state['model'])
-    cbs[0].resumed,self.epochs = state,range(state['epoch'], self.n_epochs)
-    print(f"resuming from {path}: {state['epoch']} epochs" + (f" and {state['done']} batches" if state['done'] else '') + ' are done')
-
-# %% ../nbs/27_surviving.ipynb #332ae863
-@patch
-def before_fit(self:CheckpointCB, learn):
-    "Put back the states of a checkpoint, if there is one to resume"
-    self.due,self.proved = 0,False
-    for rest in self.folder.glob('.checkpoint-*.tmp'): rest.unlink()  # of a write that was killed
-    if learn.learning and not hasattr(learn.opt, 'load_state_dict'):
-        print(f'CheckpointCB: {type(learn.opt).__name__} has no state_dict and load_state_dict, so a resumed run will start with a fresh one')
-    if not self.resumed:
-        if learn.learning and self.files(): self._write(learn, 0, 0)  # from now on, an earlier run's are not to be resumed
-        return
-    state = self.resumed
-    device = _device_of(learn.model)
-    if state['opt'] is not None: learn.opt.load_state_dict(state['opt'])
-    for p,grad in zip(learn.model.parameters(), state['grads']): p.grad = None if grad is None else grad.to(device)
-    learn.history[:] = state['history']
-    mine = _stateful(learn, self)
-    if set(mine) != set(state['cbs']):
-        raise ValueError(f"the checkpoint was written with the callbacks {', '.join(state['cbs']) or '(none)'}, this learner has {', '.join(mine) or '(none)'}")
-    for name,cb in mine.items():
-        if not isinstance(cb, MetricsCB): cb.load_state_dict(state['cbs'][name])
-    if not state['done']: self._resumed_at_an_epoch(learn)
-
-# %% ../nbs/27_surviving.ipynb #73c43fe7
-@patch
-def _resumed_at_an_epoch(self:CheckpointCB, learn):
-    "A checkpoint between two epochs: all that is left are the loaders and the random state"
-    _set_loaders(learn.dls, self.resumed['loaders'], self.resumed['generators'])
-    set_rng_state(self.resumed['rng'])
-    self.resumed = None
-
-@patch
-def _start_loader(self:CheckpointCB, learn):
-    "Begin the epoch that was interrupted: the loader starts as it did, and the batches done are skipped"
-    state,self.resumed = self.resumed,None
-    self.epoch_rng,self.generators,self.loaders = state['epoch_rng'],state['generators'],state['loaders']
-    for name,cb in _stateful(learn, self).items():
-        if isinstance(cb, MetricsCB): cb.load_state_dict(state['cbs'][name])
-    _set_loaders(learn.dls, self.loaders, self.generators)
-    set_rng_state(state['epoch_rng'])
-    learn.dl,learn.first_iter = _Rest(learn.dl, state['done'], state['rng']),state['done']
-
-@patch
-def cleanup_epoch(self:CheckpointCB, learn):
-    "Count batches from 0 again"
-    learn.first_iter = 0
-
-@patch
-def cleanup_fit(self:CheckpointCB, learn):
-    "Forget a checkpoint that was not used up"
-    self.resumed = None
+    cbs[0].resume(self)

@@ -10,23 +10,11 @@ import torch
 from .loop import Callback, batch_size
 
 # %% ../nbs/29_steps.ipynb #f72bb1dd
-class _Marked:
-    "A loader that knows whether the batch it gave is the last one: by counting, or by being one batch ahead where there is no length"
+class _Ahead:
+    "A loader without a length that knows whether the batch it gave is the last one: it is one batch ahead"
     def __init__(self, dl): self.dl,self.last = dl,False
-    def __len__(self): return len(self.dl)
     def __iter__(self):
         self.last,batches = False,iter(self.dl)
-        try: n = len(self.dl)
-        except TypeError: n = None
-        if n is None: return self.look_ahead(batches)
-        return self.count(batches, n)
-
-    def count(self, batches, n):
-        for i,batch in enumerate(batches, 1):
-            self.last = i == n
-            yield batch
-
-    def look_ahead(self, batches):
         for batch in batches:
             for following in batches:
                 yield batch
@@ -35,37 +23,58 @@ class _Marked:
             yield batch
 
 # %% ../nbs/29_steps.ipynb #d1570c09
+def _length(dl):
+    try: return len(dl)
+    except TypeError: return None
+
 class AccumulateCB(Callback):
-    "Step once for every `n` batches, and at the end of the epoch, with the gradient of them all as one large batch"
-    order = -1
-    def __init__(self, n:int):
-        if not isinstance(n, int) or n < 1: raise ValueError(f'n must be a whole number of batches, 1 or more, got {n!r}')
+    "Step once for every `n` batches, and at the end of the epoch, with the gradient of one large batch"
+    order = -1  # before others change the loss or look at the gradient
+    def __init__(self,
+        n:int  # How many batches make one step
+    ):
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ValueError(f'n must be a whole number of batches, 1 or more, got {n!r}')
         self.n = n
 
+    def before_fit(self, learn):
+        if not hasattr(learn, 'do_step'):
+            raise TypeError("AccumulateCB needs miniai's Learner, whose loop asks `do_step`")
+
     def before_epoch(self, learn):
-        if learn.training: learn.dl = self.dl = _Marked(learn.dl)
-        self.batches = self.seen = 0
+        if not learn.training: return
+        self.batches,self.seen,self.length,self.ahead = 0,0,_length(learn.dl),None
+        if self.length is None: learn.dl = self.ahead = _Ahead(learn.dl)
+        learn.looks_ahead = self.length is None
 
     def after_loss(self, learn):
         if not learn.training: return
-        size = batch_size(learn.batch)
-        if not self.batches: self.unit = size  # sizes relative to the first batch of the group: the loss stays of its usual size
-        self.batches,self.seen = self.batches + 1,self.seen + size
-        self.loss,learn.loss = learn.loss,learn.loss*(size/self.unit)
-        learn.do_step = self.dl.last or self.batches == self.n
+        self.size = batch_size(learn.batch)
+        if not self.seen: self.unit = self.size
+        last = self.ahead.last if self.ahead else learn.iter + 1 == self.length
+        learn.do_step = last or self.batches + 1 >= self.n
+        self.loss,learn.loss = learn.loss,learn.loss*(self.size/self.unit)
 
     def after_backward(self, learn):
-        learn.loss = self.loss
+        learn.loss = self.loss  # as the others know it
+        self.batches,self.seen = self.batches + 1,self.seen + self.size
         if not learn.do_step: return
-        scale,self.batches,self.seen = self.unit/self.seen,0,0
-        torch._foreach_mul_([p.grad for p in learn.model.parameters() if p.grad is not None], scale)
+        grads = [p.grad for p in learn.model.parameters() if p.grad is not None]
+        torch._foreach_mul_(grads, self.unit/self.seen)
+        self.batches = self.seen = 0
 
-    def cleanup_epoch(self, learn): learn.do_step = True
+    def cleanup_epoch(self, learn):
+        if getattr(self, 'seen', 0): learn.opt.zero_grad()  # an epoch that was left early: half a group
+        learn.do_step,learn.looks_ahead = True,False
 
 # %% ../nbs/29_steps.ipynb #7563b02d
 class ClipGradCB(Callback):
     "Shorten the gradient of all parameters together to `max_norm` before each step"
-    order = 5
-    def __init__(self, max_norm:float): self.max_norm = max_norm
+    order = 12  # after the gradient is complete (and, with mixed precision, in its true size)
+    def __init__(self,
+        max_norm:float # The greatest length
+    ): self.max_norm = max_norm
+
     def after_backward(self, learn):
-        if learn.do_step: torch.nn.utils.clip_grad_norm_(learn.model.parameters(), self.max_norm)
+        if not getattr(learn, 'do_step', True): return
+        torch.nn.utils.clip_grad_norm_(learn.model.parameters(), self.max_norm)

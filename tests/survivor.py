@@ -37,7 +37,7 @@ class Silent(MetricsCB):
     def _log(self, d): pass
 
 
-def build(folder, opt='momentum', workers=0, loader='ours', keep_workers=False, generator=False, cbs=()):
+def build(folder, opt='momentum', workers=0, loader='ours', keep_workers=False, generator=False, fresh=False, cbs=()):
     "The learner of a run, as a script would build it"
     torch.manual_seed(0); random.seed(0); np.random.seed(0)
     model = nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.3), nn.Linear(12, 3))
@@ -46,7 +46,7 @@ def build(folder, opt='momentum', workers=0, loader='ours', keep_workers=False, 
     dls = Dls(make(Noisy(8*BATCHES-3, 1), batch_size=8, shuffle=True), make(Noisy(29, 2), batch_size=8))
     opt_func,lr = OPTS[opt]
     cbs = [Silent(accuracy=Accuracy(), own=Collects()), OneCycle(lr), AccumulateCB(2), ClipGradCB(1.), LogCB(Path(folder)/'log.jsonl', every=3), EarlyStoppingCB(patience=2),
-           CheckpointCB(Path(folder)/'checkpoints', every_batches=EVERY), *cbs]
+           CheckpointCB(Path(folder)/'checkpoints', every_batches=EVERY, fresh=fresh), *cbs]
     return Learner(model, dls, F.cross_entropy, lr, cbs=cbs, opt_func=opt_func)
 
 
@@ -59,7 +59,7 @@ class Collects:
 
 def outcome(learn, folder):
     "All that must be the same: weights, buffers, optimizer, random numbers to come, and the table, times apart"
-    def timeless(row): return {k: v for k,v in row.items() if k not in ('time', 'started')}
+    def timeless(row): return {k: v for k,v in row.items() if k not in ('time', 'started', 'run')}
     log = [timeless(r) for r in read_log(Path(folder)/'log.jsonl')]
     last = max(i for i,r in enumerate(log) if r['kind'] == 'fit')
     return dict(model=learn.model.state_dict(), opt=learn.opt.state_dict(), history=[timeless(r) for r in learn.history], log=log[last:],

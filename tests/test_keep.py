@@ -1,7 +1,6 @@
 "Keeping: save and load, the best epoch, stopping early"
 from functools import partial
 import pytest, torch
-from miniai import keep
 from miniai.learner import Callback, EarlyStoppingCB, SaveBestCB
 from miniai.optim import SGD
 from tests.small import Quiet, make, net, weights
@@ -27,16 +26,6 @@ class Evil:
 def test_loading_runs_no_code(tmp_path):
     torch.save(dict(model=Evil()), tmp_path/'evil.pt')
     with pytest.raises(Exception, match='(?i)weights'): make().load(tmp_path/'evil.pt')
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path/'a.pt'
-    path.write_text('old')
-    def write(f):
-        f.write(b'half')
-        raise OSError('disk full')
-    with pytest.raises(OSError): keep._write_safely(path, write)
-    assert path.read_text() == 'old' and len(list(tmp_path.iterdir())) == 1
 
 
 def test_early_stopping_and_saving_the_best(tmp_path, capsys):
