@@ -1,7 +1,7 @@
-"""What only a browser can show: 14_foundations' button and ProgressCB's table in JupyterLab, in headless Chromium.
+"""What only a browser shows, in JupyterLab and Chromium: the button of 14_foundations, ProgressCB's table.
 
-The notebooks are copies in a temporary folder, and JupyterLab's settings are its own: neither the repository nor the
-user's are touched.
+The notebooks are copies in a temporary folder, and JupyterLab's settings are its own: neither the repository
+nor the user's are touched.
 """
 import importlib.util, os, re, shutil, signal, socket, subprocess, sys, time, urllib.request
 from contextlib import contextmanager
