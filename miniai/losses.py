@@ -9,16 +9,20 @@ __all__ = ['softmax', 'logsumexp', 'log_softmax', 'nll_loss', 'cross_entropy', '
 import torch
 
 # %% ../nbs/05_losses.ipynb #15c4bd76
+def _tensor(x, name):
+    if not isinstance(x, torch.Tensor): raise TypeError(f'{name} must be a tensor, got {type(x).__name__}')
+    return x
+
 def _floats(x, name='input'):
     "`x` in a type to calculate with: 16-bit floats become 32-bit ones"
-    if not isinstance(x, torch.Tensor): raise TypeError(f'{name} must be a tensor, got {type(x).__name__}')
-    if not x.is_floating_point(): raise TypeError(f'{name} must hold floats, got {x.dtype}: use {name}.float()')
+    if not _tensor(x, name).is_floating_point():
+        raise TypeError(f'{name} must hold floats, got {x.dtype}: use {name}.float()')
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 def _back(out, dtype):
     "`out` in the type that the input had; autocast wants its losses in 32 bits"
-    half = dtype in (torch.float16, torch.bfloat16)
-    return out.to(dtype) if half and not torch.is_autocast_enabled(out.device.type) else out
+    if dtype not in (torch.float16, torch.bfloat16) or torch.is_autocast_enabled(out.device.type): return out
+    return out.to(dtype)
 
 def _shift(x, dim):
     "`x` minus its largest value along `dim`: the softmax is the same, and no `exp` overflows"
@@ -56,163 +60,98 @@ def log_softmax(
     return _back(x - x.exp().sum(dim, keepdim=True).log(), input.dtype)
 
 # %% ../nbs/05_losses.ipynb #c33f7592
-def _check_labels(input, target, weight):
-    "The dimension of `input` that holds the classes; raises if `target` and `weight` do not fit it"
-    if not isinstance(target, torch.Tensor): raise TypeError(f'target must be a tensor, got {type(target).__name__}')
+def _check_labels(input, target):
+    "The dimension of `input` that holds the classes; raises if `target` can't be its labels"
+    if _tensor(target, 'target').is_floating_point() and not _tensor(input, 'input').is_floating_point():
+        raise TypeError(f'scores come first, then labels; got {input.dtype} and {target.dtype}: swap the two')
+    _floats(input)
     if not input.dim(): raise ValueError('input must hold a score for each class, got a single number')
     dim = min(input.dim()-1, 1)
-    n,got,want = input.shape[dim],tuple(target.shape),(*input.shape[:dim], *input.shape[dim+1:])
-    if not n: raise ValueError(f'input of shape {tuple(input.shape)} has no classes: its dimension {dim} is empty')
+    want,got = (*input.shape[:dim], *input.shape[dim+1:]),tuple(target.shape)
     if got != want:
-        raise ValueError(f'target must have shape {want}, for input of shape {tuple(input.shape)} with the classes in dimension {dim}; got {got}'
-                         + (': use target.squeeze()' if tuple(target.squeeze().shape) == want else ''))
-    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
-        raise TypeError(f'target must hold the numbers of the classes as integers, got {target.dtype}: use target.long()')
-    _check_weight(weight, n)
+        cure = ': use target.squeeze()' if tuple(target.squeeze().shape) == want else ''
+        if got == tuple(input.shape): cure = f': use target.argmax({dim})'
+        raise ValueError(f'input of shape {tuple(input.shape)} needs target of shape {want}, got {got}{cure}')
+    if target.is_floating_point() or target.dtype == torch.bool:
+        raise TypeError(f'target must hold labels, that is integers, got {target.dtype}: use target.long()')
     return dim
-
-def _check_weight(weight, n):
-    "Raise unless `weight` holds a number for each of `n` classes"
-    if weight is None: return
-    if not isinstance(weight, torch.Tensor): raise TypeError(f'weight must be a tensor, got {type(weight).__name__}')
-    if tuple(weight.shape) != (n,):
-        raise ValueError(f'weight must hold a number for each of the {n} classes, got shape {tuple(weight.shape)}')
 
 # %% ../nbs/05_losses.ipynb #9aac546a
-def _at_labels(scores, target, dim, ignore_index):
-    "Each item's score at its label, with a dimension of 1 for the classes; the labels; and where to ignore them (None: nowhere)"
-    n,labels,on_cpu = scores.shape[dim],target.long(),scores.device.type == 'cpu'
-    def pick(labels): return scores.gather(dim, labels.unsqueeze(dim))
-    if on_cpu and not 0 <= ignore_index < n and not torch.compiler.is_compiling():
-        try: return pick(labels),labels,None
-        except (IndexError, RuntimeError): pass  # gather refused a label: perhaps one to ignore
-    drop = labels == ignore_index
-    labels = labels.masked_fill(drop, 0)
-    try: return pick(labels),labels,drop
+def _at_labels(scores, target, dim):
+    "Each item's score at its label"
+    try: return scores.gather(dim, target.long().unsqueeze(dim)).squeeze(dim)
     except (IndexError, RuntimeError):
-        bad = ((labels < 0) | (labels >= n)).nonzero().tolist() if on_cpu else []
+        n = scores.shape[dim]
+        bad = ((target < 0) | (target >= n)).nonzero().tolist()
         if not bad: raise
-        at = f' at {bad[0]}' if bad[0] else ''
-        raise ValueError(f'target holds the label {labels[tuple(bad[0])].item()}{at}, but with {n} classes labels go from 0 to {n-1} '
-                         f'(and {ignore_index} for items to ignore)') from None
+        label,place = target[tuple(bad[0])].item(),f' at {bad[0]}' if bad[0] else ''
+        raise ValueError(f'target holds the label {label}{place}, but {n} classes have labels 0 to {n-1}: '
+                         'correct it, or leave that item out') from None
 
 # %% ../nbs/05_losses.ipynb #8b9f51f3
-def _reduce(loss, reduction, share=None, drop=None):
+def _reduce(loss, reduction):
     "The mean or the sum of `loss`, or `loss` itself"
-    if drop is not None: loss = loss.masked_fill(drop, 0)
+    if reduction == 'mean': return loss.mean()
+    if reduction == 'sum':  return loss.sum()
     if reduction == 'none': return loss
-    if reduction == 'sum': return loss.sum()
-    if reduction != 'mean': raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-    if share is None: return loss.mean() if drop is None else loss.sum()/(~drop).sum()
-    return loss.sum()/(share if drop is None else share.masked_fill(drop, 0)).sum()
+    raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 def nll_loss(
-    input,                 # Log probabilities: (n,classes), (n,classes,…), or (classes,) for a single item
-    target,                # Labels: the shape of `input` without the classes
-    weight=None,           # How much each class counts: (classes,)
-    *,
-    ignore_index:int=-100, # Label of items that do not count
-    reduction:str='mean'   # 'mean', 'sum' or 'none'
+    input,               # Log probabilities: (n,classes), (n,classes,…), or (classes,) for a single item
+    target,              # Labels: the shape of `input` without the classes
+    reduction:str='mean' # 'mean', 'sum' or 'none'
 ):
     "Negative log likelihood of the labels"
-    dim = _check_labels(input, target, weight)
-    picked,labels,drop = _at_labels(_floats(input), target, dim, ignore_index)
-    share = None if weight is None else weight.to(picked.dtype)[labels]
-    loss = -picked.squeeze(dim)
-    if share is not None: loss = loss*share
-    return _back(_reduce(loss, reduction, share, drop), input.dtype)
-
-# %% ../nbs/05_losses.ipynb #deacadac
-def _check_probs(input, target, weight, ignore_index):
-    "The dimension of `input` that holds the classes; raises if `target` can't be their probabilities"
-    if not target.is_floating_point():
-        raise TypeError(f"a target of the input's shape {tuple(input.shape)} holds probabilities of the classes, and those are floats, got "
-                        f'{target.dtype}: use target.float(), or target.argmax({min(input.dim()-1, 1)}) to make labels of it')
-    if ignore_index >= 0: raise ValueError(f'ignore_index is for labels, but target holds probabilities; got ignore_index={ignore_index}')
-    dim = min(input.dim()-1, 1)
-    _check_weight(weight, input.shape[dim])
-    return dim
-
-def _sum_classes(logp, weight, dim):
-    "Minus the sum over the classes, each times its weight"
-    if weight is not None: logp = logp*weight.to(logp.dtype).view(-1, *[1]*(logp.dim()-dim-1))
-    return -logp.sum(dim)
+    dim = _check_labels(input, target)
+    return _back(_reduce(-_at_labels(_floats(input), target, dim), reduction), input.dtype)
 
 # %% ../nbs/05_losses.ipynb #5ccd8f44
 def cross_entropy(
     input,                   # Scores: (n,classes), (n,classes,…), or (classes,) for a single item
-    target,                  # Labels: the shape of `input` without the classes. Or probabilities: the shape of `input`
-    weight=None,             # How much each class counts: (classes,)
-    *,
-    ignore_index:int=-100,   # Label of items that do not count
+    target,                  # Labels: the shape of `input` without the classes
     reduction:str='mean',    # 'mean', 'sum' or 'none'
     label_smoothing:float=0. # Share of each target to spread evenly over all classes
 ):
     "Negative log likelihood of `target` under the softmax of `input`"
-    x,soft = _floats(input),isinstance(target, torch.Tensor) and input.dim() and input.shape == target.shape
-    dim = _check_probs(input, target, weight, ignore_index) if soft else _check_labels(input, target, weight)
-    if not 0 <= label_smoothing <= 1: raise ValueError(f'label_smoothing must be between 0 and 1, got {label_smoothing}')
-    x,each = _shift(x, dim),label_smoothing/input.shape[dim]
-    total = x.exp().sum(dim, keepdim=True).log()
-    if soft:
-        logp = (x-total)*(_floats(target)*(1-label_smoothing) + each)
-        return _back(_reduce(_sum_classes(logp, weight, dim), reduction), torch.promote_types(input.dtype, target.dtype))
-    picked,labels,drop = _at_labels(x, target, dim, ignore_index)
-    loss,share = (total-picked).squeeze(dim),None
-    if weight is not None:
-        share = weight.to(x.dtype)[labels]
-        loss = loss*share
-    if label_smoothing: loss = loss*(1-label_smoothing) + _sum_classes(x-total, weight, dim)*each
-    return _back(_reduce(loss, reduction, share, drop), input.dtype)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f'label_smoothing must be between 0 and 1, got {label_smoothing}')
+    dim = _check_labels(input, target)
+    logp = log_softmax(_floats(input), dim)
+    loss = -_at_labels(logp, target, dim)
+    if label_smoothing: loss = (1-label_smoothing)*loss - label_smoothing*logp.mean(dim)
+    return _back(_reduce(loss, reduction), input.dtype)
 
 # %% ../nbs/05_losses.ipynb #cecc1e89
 def _same_shape(input, target):
-    "`target` as floats to calculate with; raises unless it has the shape of `input`"
-    if not isinstance(target, torch.Tensor): raise TypeError(f'target must be a tensor, got {type(target).__name__}')
-    if target.shape != input.shape:
-        fix = next((f': use target.{f}' for f,t in (('squeeze()', target.squeeze()), ('unsqueeze(-1)', target.unsqueeze(-1))) if t.shape == input.shape), '')
-        raise ValueError(f"target must have the input's shape {tuple(input.shape)}, got {tuple(target.shape)}{fix}")
-    return _floats(target, 'target') if target.is_floating_point() else target.to(_floats(input).dtype)
-
-def _spread(weight, x, name):
-    "`weight` broadcast to the shape of `x`"
-    try: return weight.to(x.dtype).expand_as(x)
-    except RuntimeError: raise ValueError(f'{name} must broadcast to shape {tuple(x.shape)}, got shape {tuple(weight.shape)}') from None
-
-def _result_type(input, target):
-    "The type of the loss of two tensors"
-    return torch.promote_types(input.dtype, target.dtype) if target.is_floating_point() else input.dtype
+    "`target` as numbers to calculate with; raises unless it has the shape of `input`"
+    if _tensor(target, 'target').shape != input.shape:
+        cures = ('squeeze()', target.squeeze()), ('unsqueeze(-1)', target.unsqueeze(-1))
+        cure = next((f': use target.{f}' for f,t in cures if t.shape == input.shape), '')
+        shapes = f'{tuple(input.shape)}, got {tuple(target.shape)}'
+        raise ValueError(f"target must have the input's shape {shapes}{cure}")
+    return _floats(target, 'target') if target.is_floating_point() else target.to(input.dtype)
 
 # %% ../nbs/05_losses.ipynb #463e86a0
 def bce_with_logits(
     input,               # Scores of any shape
     target,              # For each score: 1 for yes, 0 for no, or a probability
-    weight=None,         # How much each item counts; broadcasts to the shape of `input`
-    *,
-    pos_weight=None,     # How much a yes counts, for each class; broadcasts to the shape of `input`
     reduction:str='mean' # 'mean', 'sum' or 'none'
 ):
     "Binary cross entropy of the sigmoid of `input`"
     x,t = _floats(input),_same_shape(input, target)
     below = x < 0
-    far,near = torch.where(below, -x, 0),torch.where(below, x, -x).exp().log1p()  # log(1+exp(-x)) is their sum
-    if pos_weight is not None:
-        yes = 1 + (_spread(pos_weight, x, 'pos_weight')-1)*t
-        far,near = far*yes,near*yes
-    loss = (1-t)*x + far + near
-    if weight is not None: loss = loss*_spread(weight, x, 'weight')
-    return _back(_reduce(loss, reduction), _result_type(input, target))
+    far,near = torch.where(below, -x, 0),torch.where(below, x, -x).exp().log1p()  # together log(1+exp(-x))
+    return _back(_reduce((1-t)*x + far + near, reduction), torch.result_type(input, target))
 
 # %% ../nbs/05_losses.ipynb #6e8c8b52
 def mse(
     input,               # Predictions of any shape
     target,              # What they should have been: the same shape
-    *,
     reduction:str='mean' # 'mean', 'sum' or 'none'
 ):
     "Squared error"
     off = _floats(input) - _same_shape(input, target)
-    return _back(_reduce(off*off, reduction), _result_type(input, target))
+    return _back(_reduce(off*off, reduction), torch.result_type(input, target))
 
 # %% ../nbs/05_losses.ipynb #356bfbd3
 def accuracy(
@@ -220,7 +159,10 @@ def accuracy(
     yb   # Labels: the shape of `out` without the classes
 ):       # A tensor with one number between 0 and 1
     "Share of items whose largest score is at the label"
-    if out.dim() < 2: raise ValueError(f'out must have a row of scores for each item, got shape {tuple(out.shape)}')
+    if out.dim() < 2 or out.shape[1] == 1:
+        raise ValueError(f'out must have a score for each class in each row, got shape {tuple(out.shape)}: '
+                         'for one score a row use ((out > 0) == yb).float().mean()')
     want = (*out.shape[:1], *out.shape[2:])
-    if tuple(yb.shape) != want: raise ValueError(f'yb must have shape {want}, for out of shape {tuple(out.shape)}; got {tuple(yb.shape)}')
+    if tuple(yb.shape) != want:
+        raise ValueError(f'out of shape {tuple(out.shape)} needs a yb of shape {want}, got {tuple(yb.shape)}')
     return (out.argmax(dim=1) == yb).float().mean()

@@ -1,9 +1,8 @@
 "Lesson 03: solutions, and the mistakes that the checks must name"
 from functools import wraps
 import torch, torch.nn.functional as F
-from miniai.backprop import Layer, Tape
+from miniai.backprop import Layer
 from miniai.check.backprop import check_backward
-from miniai.check.autograd import check_tape
 
 
 def exercise(check, *args, **kwargs):
@@ -18,6 +17,14 @@ class Sigmoid(Layer):
     def gradient(self, grad, x): return grad * self.out * (1-self.out)
 
 
+class SigmoidOfInput(Layer):
+    "The slope from the input"
+    def forward(self, x): return x.sigmoid()
+    def gradient(self, grad, x):
+        e = (-x).exp()
+        return grad * e/(1 + e)**2
+
+
 class PlainSigmoid:
     "With forward and backward, and no base class"
     def forward(self, x):
@@ -29,6 +36,12 @@ class PlainSigmoid:
 class SigmoidStub(Layer):
     def forward(self, x): raise NotImplementedError
     def gradient(self, grad, x): raise NotImplementedError
+
+
+class NoLayer:
+    "`class Sigmoid:` without `(Layer)`"
+    def forward(self, x): return torch.sigmoid(x)
+    def gradient(self, grad, x): return grad * x.sigmoid() * (1-x.sigmoid())
 
 
 class SlopeAlone(Sigmoid):
@@ -47,6 +60,15 @@ class ReturnsNothing(Sigmoid):
     def gradient(self, grad, x): grad * self.out * (1-self.out)
 
 
+class NoForward(Sigmoid):
+    "`forward` without a return"
+    def forward(self, x): torch.sigmoid(x)
+
+
+class Misspelt(Layer):
+    def foward(self, x): return torch.sigmoid(x)
+
+
 class FirstResult(Sigmoid):
     def forward(self, x):
         if not hasattr(self, 'first'): self.first = super().forward(x)
@@ -60,6 +82,22 @@ class Scale(Layer):
     def gradient(self, grad, x):
         self.s.grad = (x*grad).sum(0)
         return grad*self.s
+
+
+class ScaleByMatrix(Layer):
+    "The scale as a diagonal matrix"
+    def __init__(self, s): self.s = s
+    def forward(self, x): return x @ self.s.diag()
+    def gradient(self, grad, x):
+        self.s.grad = (x.t() @ grad).diagonal().clone()
+        return grad @ self.s.diag()
+
+
+class ScaleByLoop(Scale):
+    def gradient(self, grad, x):
+        self.s.grad = torch.zeros_like(self.s)
+        for row,g in zip(x, grad): self.s.grad += row*g
+        return torch.stack([g*self.s for g in grad])
 
 
 def scale(f):
@@ -88,52 +126,90 @@ class Mae(Layer):
     def gradient(self, grad, pred, targ): return grad * (pred-targ).sign()/pred.numel()
 
 
+class MaeByWhere(Mae):
+    def gradient(self, grad, pred, targ):
+        slope = torch.where(pred > targ, 1., torch.where(pred < targ, -1., 0.))
+        return grad * slope.to(pred.dtype)/targ.numel()
+
+
+class MaeByMasks(Mae):
+    def gradient(self, grad, pred, targ):
+        d = pred-targ
+        return ((d > 0).to(d.dtype) - (d < 0).to(d.dtype))*grad/(d.shape[0]*d.shape[1])
+
+
 def mae(f):
     class Wrong(Mae):
         def gradient(self, grad, pred, targ): return f(pred, targ)
     return Wrong
 
 
-def tanh(a):
-    result = a.data.tanh()
-    return Tape(result, (a, lambda g: g*(1-result**2)))
+class UnitRows(Layer):
+    def forward(self, x): return x / (x**2).sum(1, keepdim=True).sqrt()
+    def gradient(self, grad, x):
+        along = (grad*self.out).sum(1, keepdim=True)
+        return (grad - self.out*along) / (x**2).sum(1, keepdim=True).sqrt()
 
 
-def tanh_of_exp(a): return 1 - 2/((2*a).exp() + 1)
-def tanh_tensor(a): return a.data.tanh()
-def tanh_no_source(a): return Tape(a.data.tanh())
-def tanh_slope_alone(a): return Tape(a.data.tanh(), (a, lambda g: 1-a.data.tanh()**2))
-def tanh_of_input(a): return Tape(a.data.tanh(), (a, lambda g: g*(1-a.data**2)))
-def tanh_no_return(a): Tape(a.data.tanh(), (a, lambda g: g))
-def tanh_stub(a): raise NotImplementedError
+class UnitRowsTwoWays(UnitRows):
+    "Directly, and through the length"
+    def gradient(self, grad, x):
+        r = x.norm(dim=1, keepdim=True)
+        r_grad = (grad * -x/r**2).sum(1, keepdim=True)
+        return grad/r + r_grad * x/r
+
+
+class UnitRowsByMatrix(UnitRows):
+    "Each row's table of slopes"
+    def gradient(self, grad, x):
+        rows = []
+        for y,v,g in zip(self.out, x, grad):
+            rows.append((torch.eye(len(v), dtype=v.dtype) - y[:,None]*y)@g / v.norm())
+        return torch.stack(rows)
+
+
+def unit(f):
+    class Wrong(UnitRows):
+        def gradient(self, grad, x): return f(grad, x, (x**2).sum(1, keepdim=True).sqrt())
+    return Wrong
+
+
+class WholeLength(UnitRows):
+    def forward(self, x): return x / (x**2).sum().sqrt()
 
 
 EXERCISES = [
-    (exercise(check_backward, torch.sigmoid), [Sigmoid, PlainSigmoid, PlainSigmoid()], [
+    (exercise(check_backward, torch.sigmoid), [Sigmoid, SigmoidOfInput, PlainSigmoid, PlainSigmoid()], [
         (SigmoidStub, 'This is the stub'),
+        (NoLayer, '(Layer): gives it one'),
+        (Misspelt, 'needs a method forward'),
+        (NoForward, 'is there a `return`?'),
         (SlopeAlone, 'The chain rule multiplies it by `grad`'),
-        (SlopeOfInput, 'the gradient of x'),
+        (SlopeOfInput, 'the gradient of '),
         (HandsOn, 'multiply it by the slope of the layer itself'),
         (ReturnsNothing, 'is there a `return`?'),
         (FirstResult, 'does forward keep the newest input?')]),
-    (exercise(check_backward, lambda x,s: x*s, params=('k',)), [Scale], [
+    (exercise(check_backward, lambda x,s: x*s, params=('k',)), [Scale, ScaleByMatrix, ScaleByLoop], [
         (scale(lambda g,x,s: ((x*g).mean(0), g*s)), 'This is the mean over the batch'),
         (scale(lambda g,x,s: (x.sum(0), g*s)), 'The chain rule multiplies it by `grad`'),
         (scale(lambda g,x,s: (g.sum(0), g*s)), 'the gradient of s'),
+        (scale(lambda g,x,s: (x*g, g*s)), 'Is the sum over the batch, .sum(0), missing?'),
         (scale(lambda g,x,s: ((x*g).sum(0), g)), 'multiply it by the slope of the layer itself'),
         (scale(lambda g,x,s: (None, g*s)), 'self.s.grad = '),
         (CopiesScale, 'not a copy'),
         (KeptRows, 'self.s.grad = ')]),
-    (exercise(check_backward, F.l1_loss, inputs=('n k', 'n k')), [Mae], [
+    (exercise(check_backward, F.l1_loss, inputs=('n k', 'n k')), [Mae, MaeByWhere, MaeByMasks], [
         (mae(lambda p,t: (p-t).sign()), 'A mean over n numbers divides by n'),
         (mae(lambda p,t: (t-p).sign()/p.numel()), 'The sign is wrong'),
         (mae(lambda p,t: (p-t).sign()/len(p)), 'use numel()'),
-        (mae(lambda p,t: 2*(p-t)/p.numel()), 'the gradient of input')]),
-    (exercise(check_tape, torch.tanh, Tape), [tanh], [
-        (tanh_stub, 'This is the stub'),
-        (tanh_tensor, 'Tape(result, (a, lambda g: …))'),
-        (tanh_no_source, 'The result must know its sources'),
-        (tanh_slope_alone, 'The chain rule multiplies it by `grad`'),
-        (tanh_of_input, 'Multiply that by the gradient that comes in'),
-        (tanh_no_return, 'is there a `return`?')]),
+        (mae(lambda p,t: torch.where(p >= t, 1., -1.).to(p.dtype)/p.numel()), 'At a corner'),
+        (mae(lambda p,t: 2*(p-t)/p.numel()), 'the gradient of '),
+        (mae(lambda p,t: 2*(p-t).sign()/p.numel()), 'the gradient of ')]),
+    (exercise(check_backward, lambda x: x / (x**2).sum(1, keepdim=True).sqrt()),
+     [UnitRows, UnitRowsTwoWays, UnitRowsByMatrix], [
+        (unit(lambda g,x,r: g/r), 'by every way (the ways add)'),
+        (unit(lambda g,x,r: g - x/r*(g*x/r).sum(1, keepdim=True)), 'the gradient of x'),
+        (unit(lambda g,x,r: g/r - (x/r).sum(1, keepdim=True)*g*x/r**2), 'the gradient of x'),
+        (unit(lambda g,x,r: g), 'multiply it by the slope of the layer itself'),
+        (WholeLength, 'First make forward right')]),
 ]

@@ -1,97 +1,150 @@
-"The exercises of lesson 04: solutions, and what people write first"
+"The exercises of lesson 05: solutions, and what people write first"
 import functools, math
 import torch, torch.nn.functional as F
 from miniai.check.losses import check_losses, check_topk
 
 
-@functools.wraps(check_losses)  # the exercises ask for rows of scores only
-def simple(impl): return check_losses(*impl, simple=True)
-
-
-def shifted(x, dim=-1):
-    e = (x - x.amax(dim, keepdim=True)).exp()
-    return e/e.sum(dim, keepdim=True)
-
-
-def added_back(x, dim=-1): return (x - x.logsumexp(dim, keepdim=True)).exp()
-def overflows(x, dim=-1): return x.exp()/x.exp().sum(dim, keepdim=True)
-def down_the_columns(x, dim=-1): return x.softmax(0)
-def whole_table(x, dim=-1): return x.exp()/x.exp().sum()
-def no_exp(x, dim=-1): return x/x.sum(dim, keepdim=True)
-def not_divided(x, dim=-1): return x.exp()
-def each_alone(x, dim=-1): return x.sigmoid()
-def one_shift_for_all(x, dim=-1): return overflows(x-x.max(), dim)
-def in_place(x, dim=-1): return torch.softmax(x.data.sub_(1), dim)
-def detached(x, dim=-1): return x.detach().softmax(dim)
-
-
-def gathered(x, t): return -x.log_softmax(1).gather(1, t.unsqueeze(1)).mean()
-
-
-def by_hand(x, t):
-    if t.min() < 0: raise ValueError('no such class')
-    x = x - x.amax(1, keepdim=True)
-    return (x.exp().sum(1).log() - x[range(len(t)), t]).mean()
-
-
-def from_the_end(x, t): return -x.log_softmax(1)[range(len(t)), t].mean()
-def softmax_twice(x, t): return F.cross_entropy(x.softmax(1), t)
-def summed(x, t): return F.cross_entropy(x, t, reduction='sum')
-def no_minus(x, t): return -F.cross_entropy(x, t)
-def no_log(x, t): return -x.softmax(1).gather(1, t.unsqueeze(1)).mean()
-def lesson_1(x, t): return (1-x.softmax(1).gather(1, t.unsqueeze(1))).mean()
-def no_softmax(x, t): return -x.gather(1, t.unsqueeze(1)).mean()
-def wrong_dim(x, t): return -x.log_softmax(0).gather(1, t.unsqueeze(1)).mean()
-def all_pairs(x, t): return -x.log_softmax(1)[:,t].mean()
-def log_of_softmax(x, t): return -x.softmax(1).gather(1, t.unsqueeze(1)).log().mean()
-def base_2(x, t): return gathered(x, t)/math.log(2)
-def an_item(x, t): return gathered(x, t).item()
-def no_gradient(x, t): return gathered(x.detach(), t)
-
-
-def chosen_side(x, t):
-    near = torch.where(x < 0, x, -x).exp().log1p()
-    return ((1-t)*x + torch.where(x < 0, -x, 0) + near).mean()
-
-
-def by_logsigmoid(x, t): return -(t*F.logsigmoid(x) + (1-t)*F.logsigmoid(-x)).mean()
-def naive(x, t): return -(t*x.sigmoid().log() + (1-t)*(1-x.sigmoid()).log()).mean()
-def clamped(x, t): return -(t*x.sigmoid().clamp(min=1e-7).log() + (1-t)*(1-x.sigmoid()).clamp(min=1e-7).log()).mean()
-def cornered(x, t): return ((1-t)*x + (-x).clamp(min=0) + (-x.abs()).exp().log1p()).mean()
-def yes_only(x, t): return -(t*F.logsigmoid(x)).mean()
-def swapped(x, t): return by_logsigmoid(x, 1-t)
-def sigmoid_twice(x, t): return by_logsigmoid(x.sigmoid(), t)
+def named(name):
+    "The check as the exercise calls it"
+    @functools.wraps(check_losses)
+    def run(f): return check_losses(f, name)
+    return run
 
 
 def topk(out, yb, k=3): return (out.topk(k).indices == yb.unsqueeze(1)).any(1).float().mean()
-def by_sorting(out, yb, k=3): return (out.argsort(1, descending=True)[:,:k] == yb[:,None]).sum(1).float().mean()
+def by_sorting(out, yb, k=3): return (out.argsort(1)[:,-k:] == yb[:,None]).sum(1).float().mean()
+def by_place(out, yb, k=3): return ((out > out.gather(1, yb[:,None])).sum(1) < k).float().mean()
+def by_loop(out, yb, k=3):
+    right = [label.item() in row.topk(k).indices.tolist() for row,label in zip(out, yb)]
+    return torch.tensor(right).float().mean()
 def mean_of_all(out, yb, k=3): return (out.topk(k).indices == yb.unsqueeze(1)).float().mean()
 def last_place(out, yb, k=3): return (out.topk(k).indices[:,-1] == yb).float().mean()
 def counted(out, yb, k=3): return (out.topk(k).indices == yb.unsqueeze(1)).any(1).float().sum()
 def smallest(out, yb, k=3): return topk(-out, yb, k)
 def a_row(out, yb, k=3): return (out.topk(k).indices == yb).any(1).float().mean()
 def only_first(out, yb, k=3): return (out.argmax(1) == yb).float().mean()
+def of_values(out, yb, k=3): return (out.topk(k).values == yb.unsqueeze(1)).any(1).float().mean()
 def a_number(out, yb, k=3): return topk(out, yb, k).item()
+def other_default(out, yb, k=5): return topk(out, yb, k)
 
 
-def named(name, fs): return [(f, name) if callable(f) else ((f[0], name), f[1]) for f in fs]
+def huber(x, t):
+    d = (x-t).abs()
+    return torch.where(d <= 1, d**2/2, d-0.5).mean()
+
+def huber_by_parts(x, t):
+    d = (x-t).abs()
+    near = d.clamp(max=1)
+    return (near**2/2 + (d-near)).mean()
+
+def huber_by_mask(x, t):
+    d = (x-t).flatten()
+    near = d.abs() < 1
+    return torch.cat([d[near]**2/2, d[~near].abs()-0.5]).mean()
+
+def huber_loop(x, t):
+    each = [d**2/2 if abs(d) <= 1 else abs(d)-0.5 for d in (x-t).flatten()]
+    return sum(each)/len(each)
+
+def bent(f):
+    def wrong(x, t):
+            return f(x-t, (x-t).abs())
+    return wrong
+
+
+def no_return(x, t): huber(x, t)
+
+
+def soft(x, t): return -(t*x.log_softmax(1)).sum(1).mean()
+def soft_by_hand(x, t):
+    x = x - x.amax(1, keepdim=True)
+    return -(t*(x - x.exp().sum(1, keepdim=True).log())).sum()/len(x)
+def soft_lse(x, t): return (x.logsumexp(1)*t.sum(1) - (t*x).sum(1)).mean()
+def soft_einsum(x, t): return -torch.einsum('nc,nc->n', t, F.log_softmax(x, dim=-1)).mean()
+
+
+def weighted(input, target, weight=None, ignore_index=-100, reduction='mean'):
+    counts = target != ignore_index
+    labels = target.where(counts, 0)
+    share = counts.float() if weight is None else weight[labels]*counts
+    loss = -input.log_softmax(1).gather(1, labels[:,None]).squeeze(1)*share
+    return loss if reduction == 'none' else loss.sum() if reduction == 'sum' else loss.sum()/share.sum()
+
+def weighted_by_mask(input, target, weight=None, ignore_index=-100, reduction='mean'):
+    keep = target != ignore_index
+    x,t = input[keep],target[keep]
+    if t.min() < 0 or t.max() >= x.shape[1]: raise ValueError('no such class')
+    weight = torch.ones(x.shape[1]) if weight is None else weight
+    loss = -x.log_softmax(1)[range(len(t)), t]*weight[t]
+    if reduction == 'none': return torch.zeros(len(target)).masked_scatter(keep, loss)
+    return loss.sum() if reduction == 'sum' else loss.sum()/weight[t].sum()
+
+def weighted_one_hot(input, target, weight=None, ignore_index=-100, reduction='mean'):
+    "All classes by a table of shares"
+    counts = (target != ignore_index)
+    table = F.one_hot(target.where(counts, 0), input.shape[1])*counts[:,None]
+    if weight is not None: table = table*weight
+    loss = -(table*input.log_softmax(1)).sum(1)
+    return loss if reduction == 'none' else loss.sum() if reduction == 'sum' else loss.sum()/table.sum()
+
+def scaled(below):
+    "The sum, divided by something else"
+    def wrong(input, target, weight=None, ignore_index=-100, reduction='mean'):
+        total = weighted(input, target, weight, ignore_index, 'sum' if reduction == 'mean' else reduction)
+        if reduction != 'mean': return total
+        share = torch.ones(len(target)) if weight is None else weight[target.clamp(min=0)]
+        return total/below(share, (target != ignore_index).float())
+    return wrong
+
+def from_the_end(input, target, weight=None, ignore_index=-100, reduction='mean'):
+    known = ((target >= 0) & (target < 5)) | (target == ignore_index) | (target > 4)
+    return weighted(input, target.where(known, target+input.shape[1]), weight, ignore_index, reduction)
+
+def picks_missing(input, target, weight=None, ignore_index=-100, reduction='mean'):
+    counts = target != ignore_index
+    share = counts.float() if weight is None else weight[target]*counts
+    loss = -input.log_softmax(1).gather(1, target[:,None]).squeeze(1)*share
+    return loss.sum()/share.sum()
+
+def of_probabilities(input, target, weight=None, ignore_index=-100, reduction='mean'):
+    return weighted(input.softmax(1), target, weight, ignore_index, reduction)
+
+def log_of_softmax(input, target, weight=None, ignore_index=-100, reduction='mean'):
+    return F.nll_loss(input.softmax(1).log(), target, weight, ignore_index=ignore_index, reduction=reduction)
 
 
 EXERCISES = [
-    (simple, named('softmax', [shifted, torch.softmax]), named('softmax', [
-        (overflows, 'Subtract the largest score'), (down_the_columns, 'down the columns'), (whole_table, 'all numbers together'),
-        (no_exp, '`exp` is missing'), (not_divided, 'not yet divided'), (each_alone, 'the sigmoid of each score'),
-        (one_shift_for_all, 'Subtract the largest score of each row'), (in_place, 'it changed its input'), (detached, 'no gradient'),
-        (added_back, 'never add it back')])),
-    (simple, named('cross_entropy', [gathered, by_hand, F.cross_entropy]), named('cross_entropy', [
-        (from_the_end, 'A label of -1 would quietly mean the last class'), (softmax_twice, 'a softmax of a softmax'), (summed, 'the sum over the items'),
-        (no_minus, 'Is the minus missing?'), (no_log, 'The logarithm is missing'), (lesson_1, 'the loss of lesson 01'), (no_softmax, 'take the log softmax first'),
-        (wrong_dim, 'runs down the columns'), (all_pairs, 'from every row'), (log_of_softmax, 'never take the logarithm of a probability'),
-        (base_2, 'base 2'), (an_item, 'a float came'), (no_gradient, 'no gradient')])),
-    (simple, named('bce_with_logits', [chosen_side, by_logsigmoid, F.binary_cross_entropy_with_logits]), named('bce_with_logits', [
-        (naive, '`exp` only gets negative numbers'), (clamped, '`exp` only gets negative numbers'), (cornered, 'The slope at 0'), (yes_only, 'Only a yes counts'),
-        (swapped, 'Are yes and no swapped?'), (sigmoid_twice, 'a sigmoid of a sigmoid')])),
-    (check_topk, [topk, by_sorting], [
-        (mean_of_all, 'Divided by k as well'), (last_place, 'only the k-th place'), (counted, 'not their share'), (smallest, 'the smallest ones'),
-        (a_row, 'RuntimeError'), (only_first, 'plain accuracy'), (a_number, 'a float came')]),
+    (check_topk, [topk, by_sorting, by_place, by_loop],
+     [(mean_of_all, 'Divided by k as well'), (last_place, 'only the k-th place'), (counted, 'not their'),
+      (smallest, 'the smallest ones'), (a_row, 'make it a column'), (only_first, 'plain accuracy'),
+      (of_values, '`.values` are the scores'), (a_number, 'a float came'), (other_default, 'no k: it is 3')]),
+    (named('huber'), [huber, huber_by_parts, huber_by_mask, huber_loop, F.smooth_l1_loss],
+     [(bent(lambda d,a: torch.where(a <= 1, d**2/2, a-0.5).sum()), 'the sum, not the mean'),
+      (bent(lambda d,a: (d**2/2).mean()), 'half the squared error'),
+      (bent(lambda d,a: a.mean()), 'the absolute difference'),
+      (bent(lambda d,a: torch.where(a <= 1, d**2, a-0.5).mean()), 'd²/2, not d²'),
+      (bent(lambda d,a: torch.where(a <= 1, d**2/2, a).mean()), 'do not meet'),
+      (bent(lambda d,a: torch.where(a > 1, d**2/2, a-0.5).mean()), 'swapped'),
+      (bent(lambda d,a: torch.where(d <= 1, d**2/2, a-0.5).mean()), 'compare |d| with 1'),
+      (lambda x,t: huber(x, t).item(), 'a float came'), (no_return, 'Is there a `return`?')]),
+    (named('soft_cross_entropy'), [soft, soft_by_hand, soft_lse, soft_einsum, F.cross_entropy],
+     [(lambda x,t: -soft(x, t), 'Is the minus missing?'),
+      (lambda x,t: soft(x, t)*len(x), 'the sum over the rows'),
+      (lambda x,t: -(t*x.log_softmax(1)).mean(), 'sum over the classes'),
+      (lambda x,t: -(t*x.softmax(1)).sum(1).mean(), 'The logarithm is missing'),
+      (lambda x,t: -(t*x).sum(1).mean(), 'The scores themselves'),
+      (lambda x,t: -(t*x.log_softmax(0)).sum(1).mean(), 'runs down the columns'),
+      (lambda x,t: F.cross_entropy(x, t.argmax(1)), 'Only the likeliest class'),
+      (lambda x,t: soft(x, t.softmax(1)), 'no softmax of them'),
+      (lambda x,t: -(t*x.softmax(1).log()).sum(1).mean(), 'never take the logarithm of a probability'),
+      (lambda x,t: soft(x.detach(), t), 'no gradient')]),
+    (named('weighted_cross_entropy'), [weighted, weighted_by_mask, weighted_one_hot, F.cross_entropy],
+     [(scaled(lambda s,c: c.sum()), 'not by the number of items'),
+      (scaled(lambda s,c: s.sum()), 'Ignored items are still in'),
+      (scaled(lambda s,c: len(s)), 'the number of all items'),
+      (from_the_end, 'A label of -1 would quietly mean'),
+      (picks_missing, 'put another label there'), (of_probabilities, 'a softmax of a softmax'),
+      (log_of_softmax, 'never take the logarithm of a probability'),
+      (lambda *a, **k: -weighted(*a, **k), 'Is the minus missing?'),
+      (lambda *a, **k: weighted(*a, **k)/math.log(2), 'base 2')]),
 ]
