@@ -36,7 +36,7 @@ class Tape:
         *sources # For a result: pairs of a source, and a function from the result's gradient to the source's
     ):
         if not isinstance(data, torch.Tensor): data = torch.tensor(data, dtype=torch.get_default_dtype())
-        if not data.is_floating_point(): raise TypeError(f'data of {data.dtype} has no gradient: use .float()')
+        if not data.is_floating_point(): raise TypeError(f'{data.dtype} has no gradient: use .float()')
         if data.requires_grad: raise ValueError('PyTorch records this tensor already: hand over x.detach()')
         self.data,self.grad,self.number = data,None,next(_clock)
         self.sources = [(s, f) for s,f in sources if isinstance(s, Tape)]  # anything else is a constant

@@ -1,4 +1,4 @@
-"Checks of lesson 04, a tape, and slopes of slopes"
+"Checks of lesson 04_autograd: a tape, and slopes of slopes"
 import torch
 from .backprop import agree, arg_names, by_autograd, draw_inputs, draw_like, gradient_mistakes
 from .kit import Case, check, require, same

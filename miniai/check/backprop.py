@@ -1,4 +1,4 @@
-"Checks of lesson 03, layers that go backward"
+"Checks of lesson 03_backprop: layers that go backward"
 import inspect
 import torch
 from .kit import Case, Mismatch, check, difference, require, rng, same

@@ -1,4 +1,4 @@
-"Checks of lesson 05, losses"
+"Checks of lesson 05_losses"
 import math
 import torch, torch.nn.functional as F
 from .kit import Case, Mismatch, brief, check, require, rng, same

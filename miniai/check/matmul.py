@@ -1,4 +1,4 @@
-"Checks of lesson 02, the matrix product"
+"Checks of lesson 02_matmul"
 import torch
 from .kit import Case, Mismatch, Report, require, rng, run_cases, same, _explained
 

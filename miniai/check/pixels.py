@@ -1,4 +1,4 @@
-"Checks of lesson 01, pixels"
+"Checks of lesson 01_pixels"
 import torch
 from .kit import Case, Report, brief, require, rng, run_cases, same, _explained
 
