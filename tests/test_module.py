@@ -1,4 +1,4 @@
-"Lesson 05: our Module against PyTorch's, on random trees; the check refuses broken ones; errors, copies, hooks"
+"Our Module against PyTorch's, on random trees; the check refuses broken ones; errors, copies, hooks"
 import copy, io, pickle, warnings
 from collections import OrderedDict
 from unittest import mock
@@ -7,7 +7,8 @@ from hypothesis import given, settings, strategies as st
 from torch import nn
 from miniai import module as ours
 from miniai.check.module import check_module
-from miniai.module import Dropout, Flatten, Lambda, Linear, Module, ModuleList, Parameter, ReLU, Sequential, UnknownAttribute
+from miniai.layers import Dropout, Flatten, Lambda, Linear, ModuleList, ReLU, Sequential
+from miniai.module import Module, Parameter
 
 OURS = dict(Module=Module, Sequential=Sequential, ModuleList=ModuleList, Linear=Linear, ReLU=ReLU, Flatten=Flatten, Dropout=Dropout,
             Parameter=Parameter, BatchNorm1d=nn.BatchNorm1d, LSTM=nn.LSTM)
@@ -24,7 +25,7 @@ LEAVES = st.one_of(
     st.tuples(st.just('Dropout'), st.sampled_from([0.1, 0.5])), st.tuples(st.just('BatchNorm1d'), SIZES), st.tuples(st.just('LSTM'), SIZES, SIZES),
     st.tuples(st.just('again'), st.integers(0, 5)), st.tuples(st.just('none')), st.tuples(st.just('torch'), SIZES))
 PARTS = st.one_of(st.tuples(st.just('param'), SIZES), st.tuples(st.just('same param'), st.integers(0, 5)), st.tuples(st.just('buffer'), SIZES, st.booleans()),
-                  st.tuples(st.just('no param')), st.tuples(st.just('number')))
+                  st.tuples(st.just('number')))
 TREES = st.recursive(LEAVES, lambda inner: st.one_of(
     st.tuples(st.just('Sequential'), st.lists(inner, max_size=4)), st.tuples(st.just('ModuleList'), st.lists(inner, max_size=4)),
     st.tuples(st.just('named'), st.dictionaries(NAMES, inner, max_size=3)),
@@ -45,7 +46,6 @@ def build(spec, lib):
         if kind == 'param': params.append(lib['Parameter'](torch.randn(args[0])))
         if kind == 'param' or kind == 'same param' and params: setattr(net, name, params[args[0] % len(params)] if kind == 'same param' else params[-1])
         elif kind == 'buffer': net.register_buffer(name, torch.randn(args[0]), persistent=args[1])
-        elif kind == 'no param': net.register_parameter(name, None)
         elif kind == 'number': setattr(net, name, 3)
         elif kind != 'same param': net.add_module(name, make(part))
     def make(spec):
@@ -77,8 +77,7 @@ def test_random_trees_look_alike(spec):
     for walk in ('named_parameters', 'named_buffers', 'named_modules', 'named_children'):
         assert names(getattr(a, walk)()) == names(getattr(b, walk)()), walk
     for walk in ('named_parameters', 'named_buffers', 'named_modules'):
-        kwargs = dict(remove_duplicate=False, prefix='p')
-        assert names(getattr(a, walk)(**kwargs)) == names(getattr(b, walk)(**kwargs)), walk
+        assert names(getattr(a, walk)(prefix='p')) == names(getattr(b, walk)(prefix='p')), walk
     assert names(a.named_parameters(recurse=False)) == names(b.named_parameters(recurse=False))
     assert len(list(a.modules())) == len(list(b.modules())) and len(list(a.buffers())) == len(list(b.buffers()))
     assert [p.shape for p in a.parameters()] == [p.shape for p in b.parameters()]
@@ -95,7 +94,6 @@ def test_state_dicts_move_both_ways(spec):
     a,b = build(spec, OURS),build(spec, THEIRS)
     sa,sb = a.state_dict(),b.state_dict()
     assert list(sa) == list(sb) and not any(t.requires_grad for t in sa.values())
-    assert all(sb._metadata[k] == v for k,v in sa._metadata.items())
     held = dict(a.named_parameters())
     values = {k: torch.randn_like(t) if t.is_floating_point() else t+1 for k,t in sb.items()}
     values = {k: values[next(o for o in sb if sb[o].data_ptr() == sb[k].data_ptr() or o == k)] for k in sb}  # shared ones have one value
@@ -120,7 +118,7 @@ def test_copies_are_alike_and_share_nothing(spec):
     for k,t in a.state_dict().items(): assert torch.equal(t, before[k])
 
 
-OPS = st.lists(st.tuples(st.sampled_from(['param', 'module', 'torch module', 'buffer', 'unsaved', 'tensor', 'none', 'number', 'del', 'reg none', 'add none']),
+OPS = st.lists(st.tuples(st.sampled_from(['param', 'module', 'torch module', 'buffer', 'unsaved', 'tensor', 'none', 'number', 'del', 'add none']),
                          st.sampled_from('abc')), max_size=12)
 
 
@@ -138,7 +136,6 @@ def test_random_assignments_end_alike(ops):
         elif op == 'none': setattr(m, name, None)
         elif op == 'number': setattr(m, name, 7)
         elif op == 'del': delattr(m, name)
-        elif op == 'reg none': m.register_parameter(name, None)
         elif op == 'add none': m.add_module(name, None)
     def attempt(*args):
         try: do(*args)
@@ -151,97 +148,6 @@ def test_random_assignments_end_alike(ops):
         assert names(a.named_parameters()) == names(b.named_parameters()) and names(a.named_buffers()) == names(b.named_buffers())
         assert names(a.named_children()) == names(b.named_children()) and list(a.state_dict()) == list(b.state_dict())
         assert repr(a) == repr(b)
-
-
-LIST_OPS = st.lists(st.one_of(
-    st.tuples(st.sampled_from(['append', 'del', 'pop', 'insert', 'set', 'extend', 'slice', 'add']), st.integers(-5, 5), st.integers(1, 3))), max_size=8)
-
-
-@few
-@given(st.sampled_from(['ModuleList', 'Sequential']), LIST_OPS)
-def test_lists_of_layers_behave_alike(kind, ops):
-    def do(m, lib, op, i, n):
-        layer = lib['Linear'](n, n)
-        if op == 'append': m.append(layer)
-        elif op == 'del': del m[i]
-        elif op == 'pop': assert m.pop(i) is not None
-        elif op == 'insert': m.insert(i, layer)
-        elif op == 'set': m[i] = layer
-        elif op == 'extend': m.extend([layer]*n)
-        elif op == 'slice': del m[i:i+n]
-        elif op == 'add': m += lib[kind](layer) if kind == 'Sequential' else [layer]
-        return m
-    def attempt(m, *args):
-        try: return do(m, *args),''
-        except (IndexError, TypeError): return m,'refused'
-    a,b = OURS[kind](),THEIRS[kind]()
-    for op,i,n in ops:
-        if op == 'insert' and not 0 <= i <= len(b): continue  # PyTorch's ModuleList takes places outside and misplaces; ours does as Python's list
-        (a,wrong_a),(b,wrong_b) = attempt(a, OURS, op, i, n),attempt(b, THEIRS, op, i, n)
-        assert wrong_a == wrong_b and repr(a) == repr(b) and len(a) == len(b), (op, i, n)
-        assert [n for n,_ in a.named_modules()] == [n for n,_ in b.named_modules()]
-        for s in (slice(1, None), slice(None, None, 2), slice(-2, None)): assert repr(a[s]) == repr(b[s])
-
-
-# Layers -----------------------------------------------------------------------------------------------------------------
-
-@few
-@given(st.integers(1, 3000), st.integers(1, 5), st.booleans(), st.integers(0, 2**31), st.sampled_from([torch.float32, torch.float16, torch.bfloat16]))
-def test_linear_starts_from_the_same_numbers(n_in, n_out, bias, seed, dtype):
-    made = []
-    for cls in (Linear, nn.Linear):
-        torch.manual_seed(seed)
-        made.append(cls(n_in, n_out, bias, dtype=dtype))
-    a,b = made
-    for p,q in zip(a.parameters(), b.parameters(), strict=True): assert p.dtype == q.dtype and torch.equal(p, q)
-    x = torch.randn(2, 3, n_in, dtype=dtype)
-    assert torch.equal(a(x), b(x)) and repr(a) == repr(b)
-
-
-def test_linear_in_float64_starts_within_rounding():
-    made = []
-    for cls in (Linear, nn.Linear):
-        torch.manual_seed(1)
-        made.append(cls(37, 5, dtype=torch.float64))
-    torch.testing.assert_close(made[0].weight, made[1].weight, rtol=1e-14, atol=0)
-
-
-def test_linear_without_inputs_or_outputs():
-    assert Linear(0, 3)(torch.ones(2, 0)).shape == (2, 3) and Linear(3, 0)(torch.ones(2, 3)).shape == (2, 0)
-
-
-@few
-@given(st.sampled_from([0., 0.1, 0.5, 0.99, 1, 1.]), st.integers(0, 2**31), st.booleans(), st.booleans())
-def test_dropout_draws_the_same_mask(p, seed, training, inplace):
-    outs = []
-    for cls in (Dropout, nn.Dropout):
-        torch.manual_seed(seed)
-        x = torch.ones(5, 7, requires_grad=True)
-        out = cls(p, inplace).train(training)(x*1)
-        out.sum().backward()
-        outs.append((out, x.grad))
-    for a,b in zip(*outs): assert torch.equal(a, b)
-
-
-def test_the_other_layers():
-    x = torch.randn(2, 3, 4)
-    assert torch.equal(Flatten()(x), nn.Flatten()(x)) and torch.equal(Flatten(0, 1)(x), nn.Flatten(0, 1)(x)) and torch.equal(ReLU()(x), nn.ReLU()(x))
-    y = x.clone()
-    assert ReLU(inplace=True)(y) is y and y.min() >= 0
-    assert torch.equal(Lambda(torch.tanh)(x), x.tanh()) and repr(Lambda(torch.tanh)) == 'Lambda(tanh)'
-    assert repr(Lambda(Linear(1, 1))) == 'Lambda(\n  (func): Linear(in_features=1, out_features=1, bias=True)\n)'
-    assert pickle.loads(pickle.dumps(Lambda(torch.tanh))).func is torch.tanh
-
-
-def test_a_sequential_of_nothing_hands_on_and_a_slice_never_overwrites():
-    x = torch.ones(2)
-    assert Sequential()(x) is x
-    part = Sequential(ReLU(), Linear(1, 1), ReLU())[1:]  # its names are '1' and '2'
-    part.append(Dropout())
-    assert [type(m).__name__ for m in part] == ['Linear', 'ReLU', 'Dropout']
-    class Fixed(Sequential):
-        def __init__(self): super().__init__(ReLU(), Linear(2, 2))
-    assert type(Fixed()[:1]) is Sequential
 
 
 # Parameter -----------------------------------------------------------------------------------------------------------------
@@ -325,7 +231,7 @@ def test_to_keeps_parameters_and_whole_numbers():
     m = Net()
     held = list(m.parameters())
     m(torch.randn(4, 3)).sum().backward()
-    assert m.double() is m and all(p is h for p,h in zip(m.parameters(), held))
+    assert m.to(torch.float64) is m and all(p is h for p,h in zip(m.parameters(), held))
     assert {p.dtype for p in held} == {torch.float64} == {p.grad.dtype for p in held if p.grad is not None}
     assert m.count.dtype == torch.int64 and m.cache.dtype == torch.float64 and m.body[2].running_mean.dtype == torch.float64
     m.to(torch.ones(1, dtype=torch.bfloat16))
@@ -337,16 +243,6 @@ def test_to_keeps_parameters_and_whole_numbers():
     if not torch.cuda.is_available():
         with pytest.raises((AssertionError, RuntimeError)): m.cuda()
     assert m.cache.dtype == torch.float32  # a refused move changes nothing
-
-
-def test_to_memory_format_and_meta():
-    m = Sequential(nn.Conv2d(3, 4, 3), Lambda(torch.relu))
-    m.kernel = Parameter(torch.randn(2, 3, 4, 5))
-    m.to(memory_format=torch.channels_last)
-    assert m.kernel.is_contiguous(memory_format=torch.channels_last) and m[0].weight.is_contiguous(memory_format=torch.channels_last)
-    net = Net().to('meta')
-    assert {t.device.type for t in [*net.parameters(), *net.buffers()]} == {'meta'} and all(isinstance(p, Parameter) for p in net.parameters())
-    assert net(torch.empty(6, 3, device='meta')).shape == (6, 2)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
@@ -372,25 +268,6 @@ def test_zero_grad_and_requires_grad():
     with pytest.raises(ValueError, match='mode'): m.train(1)
 
 
-def test_extra_state_of_a_torch_module_travels():
-    class Odd(nn.Module):
-        def __init__(self, note): super().__init__(); self.note = note
-        def get_extra_state(self): return self.note
-        def set_extra_state(self, state): self.note = state
-    a,b = Sequential(Odd('kept')),Sequential(Odd('lost'))
-    b.load_state_dict(a.state_dict())
-    assert b[0].note == 'kept'
-
-
-def test_get_by_name():
-    m = Net()
-    assert m.get_submodule('') is m and m.get_submodule('body.2') is m.body[2] and m.get_parameter('heads.1.bias') is m.heads[1].bias
-    assert m.get_buffer('count') is m.count and m.get_buffer('body.2.running_var') is m.body[2].running_var
-    for wrong in (lambda: m.get_submodule('body.9'), lambda: m.get_submodule('count'), lambda: m.get_parameter('body.1.weight'),
-                  lambda: m.get_parameter('count'), lambda: m.get_buffer('heads.0.weight')):
-        with pytest.raises(AttributeError): wrong()
-
-
 # Hooks -----------------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('base', [Module, nn.Module])
@@ -403,13 +280,13 @@ def test_hooks_do_the_same_on_both(base):
             log.append((name, *args[1:]))
             return result(*args) if result else None
         return hook
-    m.register_forward_hook(note('second'))
-    m.register_forward_hook(note('first'), prepend=True)
-    m.register_forward_hook(note('kw', lambda m,a,k,out: out*10), with_kwargs=True)
-    m.register_forward_pre_hook(note('pre', lambda m,a: a[0]+1))
-    m.register_forward_pre_hook(note('pre kw', lambda m,a,k: (a, {**k, 'plus': 5})), with_kwargs=True)
-    assert m(1, plus=2) == 70
-    assert log == [('pre', (1,)), ('pre kw', (2,), {'plus': 2}), ('first', (2,), 7), ('second', (2,), 7), ('kw', (2,), {'plus': 5}, 7)]
+    m.register_forward_hook(note('first'))
+    m.register_forward_hook(note('second', lambda m,a,out: out*10))
+    m.register_forward_hook(note('third'))
+    m.register_forward_pre_hook(note('one value', lambda m,a: a[0]+1))
+    m.register_forward_pre_hook(note('a tuple', lambda m,a: (a[0]*2,)))
+    assert m(1, plus=2) == 60
+    assert log == [('one value', (1,)), ('a tuple', (2,)), ('first', (4,), 6), ('second', (4,), 6), ('third', (4,), 60)]
 
 
 @pytest.mark.parametrize('base', [Module, nn.Module])
@@ -430,13 +307,33 @@ def test_handles_remove(base):
     m(0); m(0)
     assert log.count('once') == 1
     second.remove()
-    assert not m._forward_hooks and not m._forward_pre_hooks
+    m(0)
+    assert ''.join(log) == 'abbcbb' + 'bonce' + 'b'
 
 
-def test_a_wrong_pre_hook_is_named():
-    m = ReLU()
-    m.register_forward_pre_hook(lambda m,a,k: a, with_kwargs=True)
-    with pytest.raises(TypeError, match=r'\(args, kwargs\)'): m(torch.ones(1))
+def test_the_same_hook_twice_is_two_hooks():
+    m,log = ReLU(),[]
+    def hook(*args): log.append(1)
+    handles = [m.register_forward_hook(hook) for _ in range(2)]
+    m(torch.ones(1))
+    handles[0].remove()
+    m(torch.ones(1))
+    assert len(log) == 3
+
+
+def test_a_copy_has_hooks_of_its_own():
+    m,log = ReLU(),[]
+    handle = m.register_forward_hook(append_to(log))
+    twin = copy.deepcopy(m)
+    handle.remove()
+    m(torch.ones(1))
+    assert log == []
+    twin(torch.ones(1))
+
+
+def append_to(log):
+    def hook(*args): log.append(1)
+    return hook
 
 
 # Errors ------------------------------------------------------------------------------------------------------------------------
@@ -465,12 +362,9 @@ def test_plain_attributes_before_super_init_are_fine():
     assert Early().n == 3
 
 
-def test_unknown_attribute_names_the_nearest():
+def test_an_unknown_attribute_is_one():
     m = Net()
-    with pytest.raises(AttributeError, match="'Linear' object has no attribute 'wieght'; did you mean 'weight'") as e: m.body[0].wieght
-    with pytest.raises(AttributeError, match="did you mean 'parameters'"): m.paramters
-    with pytest.raises(AttributeError, match="'Net' object has no attribute 'zzzz'$"): m.zzzz
-    assert isinstance(e.value, UnknownAttribute) and 'weight' in str(pickle.loads(pickle.dumps(e.value)))
+    with pytest.raises(AttributeError, match="'Linear' object has no attribute 'wieght'"): m.body[0].wieght
     assert not hasattr(m, 'wieght') and getattr(m, 'nothing', 5) == 5
     with pytest.raises(AttributeError): del m.nothing
 
@@ -483,27 +377,36 @@ def test_a_failing_property_says_why():
 
 
 @pytest.mark.parametrize('act,error,text', [
-    (lambda m: setattr(m.body[0], 'weight', torch.ones(4, 3)), TypeError, 'Linear.weight is a parameter: it takes a Parameter or None, got Tensor'),
-    (lambda m: setattr(m, 'body', 3), TypeError, 'a module'), (lambda m: setattr(m, 'count', 'x'), TypeError, 'a tensor or None, got str'),
+    (lambda m: setattr(m.body[0], 'weight', torch.ones(4, 3)), TypeError, 'Linear.weight takes a Parameter or None, got a Tensor; wrap'),
+    (lambda m: setattr(m, 'body', 3), TypeError, 'a Module or None, got a int'),
+    (lambda m: setattr(m, 'count', 'x'), TypeError, 'a tensor or None, got a str'),
     (lambda m: m.add_module('a.b', ReLU()), ValueError, "got 'a.b'"), (lambda m: m.add_module('', ReLU()), ValueError, "got ''"),
-    (lambda m: m.add_module(3, ReLU()), TypeError, 'got int'), (lambda m: m.add_module('forward', ReLU()), ValueError, 'forward'),
-    (lambda m: m.add_module('x', ReLU), TypeError, 'call it'), (lambda m: m.add_module('x', torch.relu), TypeError, 'Lambda'),
-    (lambda m: m.register_parameter('x', torch.ones(1)), TypeError, 'wrap it in Parameter'), (lambda m: m.register_buffer('x', 3), TypeError, 'got int'),
+    (lambda m: m.add_module(3, ReLU()), ValueError, 'got 3'), (lambda m: m.add_module('forward', ReLU()), ValueError, 'forward'),
+    (lambda m: m.add_module('x', ReLU), TypeError, 'call the class'), (lambda m: m.add_module('x', torch.relu), TypeError, 'Lambda'),
+    (lambda m: m.register_buffer('x', 3), TypeError, 'got a int'),
     (lambda m: m.register_buffer('body', torch.ones(1)), ValueError, "already has an attribute 'body'"),
-    (lambda m: Sequential([ReLU()]), TypeError, 'star'), (lambda m: ModuleList([3]), TypeError, 'got int'),
-    (lambda m: m.heads[2], IndexError, '2 modules, there is none at 2'), (lambda m: m.heads['0'], TypeError, 'integer'),
-    (lambda m: m.heads.__setitem__(0, 3), TypeError, 'got int'), (lambda m: m.heads(1), NotImplementedError, 'ModuleList has no `forward`'),
-    (lambda m: Linear(2.5, 1), ValueError, 'in_features.*2.5'), (lambda m: Linear(2, -1), ValueError, 'out_features.*-1'),
-    (lambda m: Linear(3, 4)(torch.ones(2, 5)), ValueError, r'in_features=3.*shape \(2, 5\).*must be 3'), (lambda m: Dropout(1.5), ValueError, 'got 1.5'),
-    (lambda m: Linear(3, 4)(torch.ones(2, 3).double()), RuntimeError, 'dtype'), (lambda m: Lambda(3), TypeError, 'got int')])
+    (lambda m: m.train('no'), ValueError, "mode.*'no'"), (lambda m: m.heads(1), NotImplementedError, 'ModuleList has no `forward`')])
 def test_bad_input_is_named(act, error, text):
     with pytest.raises(error, match=text): act(Net())
 
 
-def test_numpy_and_other_whole_numbers_are_sizes():
-    import numpy as np
-    m = Linear(np.int64(2), torch.tensor(3))
-    assert m(torch.ones(1, 2)).shape == (1, 3) and repr(m) == repr(nn.Linear(2, 3))
+def test_a_forward_that_returns_nothing_is_named():
+    class NoReturn(Module):
+        def forward(self, x): x*2
+    with pytest.raises(TypeError, match='NoReturn.forward gave None.*return'): Sequential(NoReturn(), ReLU())(torch.ones(1))
+    seen = NoReturn()
+    seen.register_forward_hook(lambda m,args,out: args[0])   # what a hook gives is a result, too
+    assert seen(3) == 3
+
+
+@pytest.mark.parametrize('name', ['foward', 'Forward', 'forwad', 'forwrad', 'for_ward'])
+def test_a_misspelt_forward_is_named(name):
+    cls = type('Net', (Module,), {name: lambda self, x: x})
+    with pytest.raises(NotImplementedError, match=f"Net has no `forward`.*'{name}'"): cls()(1)
+
+
+def test_no_forward_suggests_nothing():
+    with pytest.raises(NotImplementedError, match='write what a call should compute'): Module()(1)
 
 
 def test_loading_says_everything_and_changes_nothing():
@@ -514,7 +417,7 @@ def test_loading_says_everything_and_changes_nothing():
     state['heads.0.bias'] = 'no tensor'
     state['extra'] = state.pop('count')
     with pytest.raises(RuntimeError) as e: m.load_state_dict(state)
-    for text in ("does not fit Net", "'body.0.weight' has shape (5, 3) there and (4, 3) here", "'heads.0.bias' is a str", "missing there: 'count'",
+    for text in ("not fit Net", "'body.0.weight' has shape (5, 3) there and (4, 3) here", "'heads.0.bias' is a str", "missing there: 'count'",
                  "unknown here: 'extra'"): assert text in str(e.value)
     for k,t in m.state_dict().items(): assert torch.equal(t, before[k])
     with pytest.raises(RuntimeError, match='shape'): m.load_state_dict(state, strict=False)  # a wrong shape is never right
@@ -527,40 +430,73 @@ def test_a_scalar_does_not_broadcast_over_a_weight():
     with pytest.raises(RuntimeError, match='shape'): Linear(2, 2).load_state_dict({'weight': torch.tensor(1.), 'bias': torch.zeros(2)})
 
 
-def test_prefixes_are_noticed():
+def test_long_lists_of_names_are_cut():
     m = Linear(2, 2)
-    with pytest.raises(RuntimeError, match="start with 'module.'"): m.load_state_dict({f'module.{k}': t for k,t in m.state_dict().items()})
-    with pytest.raises(RuntimeError, match="names here start with '0.'"): Sequential(m).load_state_dict(m.state_dict())
     with pytest.raises(RuntimeError, match='and 92 more'): m.load_state_dict({**m.state_dict(), **{f'x{i}': 1 for i in range(100)}})
 
 
+# Out of sight ------------------------------------------------------------------------------------------------------------------
+
 class Lost(Module):
+    "A model with a head that is found, and attributes that hide something"
     def __init__(self, **attrs):
         super().__init__()
+        self.head = Linear(1, 1)
         for k,v in attrs.items(): setattr(self, k, v)
 
 
+def told(f):
+    "What warnings say while `f` runs, none left out"
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter('always')
+        f()
+    return [str(w.message) for w in found]
+
+
 @pytest.mark.parametrize('attrs,text', [
-    (dict(layers=[Linear(1, 1), ReLU()]), 'Lost.layers is a plain list.*ModuleList'), (dict(layers=(nn.Linear(1, 1),)), 'Lost.layers is a plain tuple'),
-    (dict(d={'a': [Linear(1, 1)]}), 'Lost.d is a plain dict.*add_module'), (dict(w=torch.ones(2, requires_grad=True)), 'Lost.w is a plain tensor: make it a Parameter'),
-    (dict(ws=[Parameter(torch.ones(1))]), 'Lost.ws is a plain list')])
-@pytest.mark.parametrize('opt', [torch.optim.SGD, torch.optim.Adam])
-def test_lost_layers_are_named(attrs, text, opt):
-    with pytest.raises(ValueError, match=text): opt(Lost(**attrs).parameters(), lr=0.1)
-    outer = Sequential(ReLU(), Lost(**attrs))
-    with pytest.raises(ValueError, match=text.replace('Lost.', 'Sequential.1.')): opt(outer.parameters(), lr=0.1)
+    (dict(layers=[Linear(1, 1), ReLU()]), 'Lost.layers is a plain list'), (dict(layers=(nn.Linear(1, 1),)), 'Lost.layers is a plain tuple'),
+    (dict(d={'a': Linear(1, 1)}), 'Lost.d is a plain dict'), (dict(d={'a': [Linear(1, 1)]}), 'Lost.d is a plain dict'),
+    (dict(s={Linear(1, 1)}), 'Lost.s is a plain set'), (dict(ws=[Parameter(torch.ones(1))]), 'Lost.ws is a plain list')])
+def test_hidden_layers_are_told_once_beside_a_head(attrs, text):
+    "The head alone has parameters: 0.1 said nothing"
+    m = Lost(**attrs)
+    once = told(lambda: torch.optim.SGD(m.parameters(), lr=0.1))
+    assert len(once) == 1 and once[0].startswith(text) and 'ModuleList' in once[0]
+    assert told(lambda: [list(m.parameters()) for _ in range(3)]) == []
+    assert told(lambda: copy.deepcopy(m).parameters()) == []
+    inner = Lost(**attrs)
+    outer = Sequential(ReLU(), inner)
+    assert [t.startswith(text.replace('Lost.', 'Sequential.1.')) for t in told(outer.parameters)] == [True]
 
 
-def test_nothing_hidden_is_no_error():
-    for m in (Module(), Sequential(ReLU(), nn.ReLU()), Lost(layers=[ReLU(), 3], x=torch.ones(2), d={'a': 1})): assert list(m.parameters()) == []
+def test_a_plain_tensor_that_could_be_trained_is_told():
+    m = Lost(w=torch.ones(2, requires_grad=True))
+    assert ['Lost.w is a plain Tensor' in t and 'Parameter' in t for t in told(m.parameters)] == [True]
+
+
+def test_what_hides_nothing_is_not_told():
+    class Listed(Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = [Linear(1, 1), Linear(1, 1)]   # a list beside the registration
+            for i,m in enumerate(self.layers): self.add_module(str(i), m)
+    loop = [ReLU(), 3]
+    loop.append(loop)
+    teacher = Linear(1, 1).requires_grad_(False)         # hidden, frozen: on purpose
+    quiet = Lost(layers=[ReLU(), 3], x=torch.ones(2), h=torch.ones(1, requires_grad=True)*2, d={'a': 1}, teacher=[teacher],
+                 long=list(range(10**6)), loop=loop, text='abc', inner=Linear(1, 1), opt=None)
+    for m in (Listed(), quiet, Module(), Sequential(ReLU(), nn.ReLU())): assert told(lambda m=m: list(m.parameters())) == []
     m = Lost(layers=[Linear(1, 1)])
-    assert list(m.named_parameters()) == [] and list(m.parameters(recurse=False)) == []
-    m.one = Linear(1, 1)
-    assert len(list(m.parameters())) == 2
+    assert told(lambda: (list(m.named_parameters()), list(m.parameters(recurse=False)))) == []
+
+
+def test_the_warning_points_at_the_caller():
+    with pytest.warns(UserWarning) as found: Lost(layers=[Linear(1, 1)]).parameters()
+    assert found[0].filename == __file__
 
 
 def test_torch_refuses_ours():
-    with pytest.raises(TypeError, match='not a Module subclass'): nn.Sequential(Linear(1, 1))
+    with pytest.raises(TypeError, match='Linear is not a Module subclass'): nn.Sequential(Linear(1, 1))
 
 
 # Pure, and in company ------------------------------------------------------------------------------------------------------------
@@ -571,7 +507,7 @@ def test_nothing_of_torch_module_is_called():
     with mock.patch.multiple(nn.Module, **{n: refuse for n in names}):
         m = Sequential(Flatten(), Linear(6, 4), ReLU(), Dropout(0.1), Lambda(torch.tanh), ModuleList([Linear(4, 2)])[0])
         m.train()(torch.randn(5, 2, 3)).sum().backward()
-        m.load_state_dict(m.eval().double().float().state_dict())
+        m.load_state_dict(m.eval().to(torch.float64).float().state_dict())
         assert len(list(m.parameters())) == 4 and 'Linear' in repr(m)
 
 
@@ -590,12 +526,25 @@ def test_a_whole_torch_network_inside():
     inner = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     m = Sequential(Linear(5, 8), inner, Linear(8, 2))
     assert {n for n,_ in inner.named_parameters()} == {n[2:] for n,_ in m.named_parameters() if n.startswith('1.')}
-    m.eval().double()
+    m.eval().to(torch.float64)
     assert not inner.dropout.training and m(torch.randn(2, 3, 5).double()).dtype == torch.float64
     m.load_state_dict(copy.deepcopy(m).state_dict())
 
 
+def test_a_torch_batch_norm_travels_both_ways():
+    "Buffers and a counter of whole numbers, through both kinds of container"
+    a,b = Sequential(Linear(2, 3), nn.BatchNorm1d(3)),nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    for _ in range(3): b(torch.randn(8, 2))
+    a.load_state_dict(b.state_dict())
+    x = torch.randn(4, 2)
+    assert torch.equal(a.eval()(x), b.eval()(x)) and a[1].num_batches_tracked == 3
+    b.load_state_dict(a.state_dict())
+
+
 # The check refuses broken ones, by name --------------------------------------------------------------------------------------------
+
+MUTANTS = []
+
 
 def mutant(hint):
     "Notes what the report on a broken class must say"
@@ -605,100 +554,83 @@ def mutant(hint):
     return note
 
 
-MUTANTS = []
-
-
 @mutant('yield from child.parameters()')
 class NestedMissed(Module):
-    def named_parameters(self, prefix='', recurse=True, remove_duplicate=True): return super().named_parameters(prefix, False, remove_duplicate)
+    def named_parameters(self, prefix='', recurse=True): return super().named_parameters(prefix, False)
 
 
 @mutant('step twice')
 class SharedTwice(Module):
-    def named_parameters(self, prefix='', recurse=True, remove_duplicate=True): return super().named_parameters(prefix, recurse, False)
+    def parameters(self): return [p for m in self.modules() for _,p in m._own('parameter')]
 
 
-@mutant('a set of the modules it has seen')
-class ModulesTwice(Module):
-    def named_modules(self, memo=None, prefix='', remove_duplicate=True): return super().named_modules(None, prefix, False)
+@mutant("under the name ''")
+class ChildrenAreAll(Module):
+    def named_children(self): return [pair for pair in self.named_modules() if pair[0]]
 
 
-@mutant('those of each child, in that order')
+@mutant('First your own, in order')
 class ChildrenFirst(Module):
-    def _members(self, kind, prefix, recurse, remove_duplicate): return iter(sorted(super()._members(kind, prefix, recurse, remove_duplicate), key=lambda p: -p[0].count('.')))
+    def parameters(self): return sorted(super().parameters(), key=lambda p: -p.sum().item())
 
 
-@mutant('only an `nn.Parameter` is a parameter')
+@mutant("note a Parameter's name")
 class EveryTensor(Module):
     def __setattr__(self, name, value):
         super().__setattr__(name, Parameter(value) if isinstance(value, torch.Tensor) and value.is_floating_point() else value)
 
 
-@mutant('child.train(mode)')
+@mutant('call `child.train(mode)`')
 class TrainNotRecursive(Module):
     def train(self, mode=True):
         self.training = mode
         return self
 
 
-@mutant('`return self`, so that calls can be chained')
+@mutant('and `return self`')
 class EvalReturnsNothing(Module):
     def eval(self): self.train(False)
 
 
 @mutant("prefix + name + '.'")
 class KeysWithoutPrefix(Module):
-    def state_dict(self, *, destination=None, prefix='', keep_vars=False): return super().state_dict(destination=destination, prefix='', keep_vars=keep_vars)
+    def state_dict(self, *, destination=None, prefix='', keep_vars=False):
+        return super().state_dict(destination=destination, prefix='', keep_vars=keep_vars)
 
 
-@mutant('the state dict holds parameters and persistent buffers')
-class BuffersNotSaved(Module):
-    def state_dict(self, **kwargs):
-        buffers = {n for n,_ in self.named_buffers(kwargs.get('prefix', '').rstrip('.'))}
-        found = super().state_dict(**kwargs)
-        for name in buffers & set(found): del found[name]
-        return found
-
-
-@mutant('persistent=False means')
+@mutant('Parameters, then buffers')
 class AllBuffersSaved(Module):
     def register_buffer(self, name, tensor, persistent=True): super().register_buffer(name, tensor)
 
 
-@mutant('Detached tensors share memory')
+@mutant('`p.detach()` shares memory')
 class StateIsACopy(Module):
     def state_dict(self, **kwargs):
         found = super().state_dict(**kwargs)
-        if not kwargs.get('keep_vars'):
-            for name in found: found[name] = found[name].clone()
-        return found
+        return found if kwargs.get('keep_vars') else {name: t.clone() for name,t in found.items()}
 
 
 @mutant('`p.detach()`')
 class StateWithHistory(Module):
-    def state_dict(self, *, destination=None, prefix='', keep_vars=False): return super().state_dict(destination=destination, prefix=prefix, keep_vars=True)
+    def state_dict(self, *, destination=None, prefix='', keep_vars=False):
+        return super().state_dict(destination=destination, prefix=prefix, keep_vars=True)
 
 
 @mutant('an optimizer holds them')
 class LoadReplaces(Module):
     def load_state_dict(self, state_dict, strict=True):
-        res = super().load_state_dict(state_dict, strict)
-        for path,_ in list(self.named_parameters()):
-            owner,_,name = path.rpartition('.')
-            setattr(self.get_submodule(owner), name, Parameter(state_dict[path].clone()))
-        return res
+        super().load_state_dict(state_dict, strict)
+        self.last.gain = Parameter(state_dict['last.gain'].clone())
 
 
-@mutant('only borrows them')
+@mutant('an optimizer holds them')
 class LoadBorrows(Module):
     def load_state_dict(self, state_dict, strict=True):
-        res = super().load_state_dict(state_dict, strict)
-        for name,p in self.named_parameters():
-            if name in state_dict: p.data = state_dict[name]
-        return res
+        super().load_state_dict(state_dict, strict)
+        self.last.gain.data = state_dict['last.gain']
 
 
-@mutant("has not got the value from the state dict")
+@mutant('an optimizer holds them')
 class LoadsParametersOnly(Module):
     def load_state_dict(self, state_dict, strict=True):
         for name,p in self.named_parameters(): p.data.copy_(state_dict[name])
@@ -709,65 +641,47 @@ class LoadNeverStrict(Module):
     def load_state_dict(self, state_dict, strict=True): return super().load_state_dict(state_dict, False)
 
 
-@mutant('missing_keys')
-class LoadReturnsNothing(Module):
-    def load_state_dict(self, state_dict, strict=True): super().load_state_dict(state_dict, strict)
-
-
 @mutant("the child's own repr")
-class ReprNotNested(Module):
+class TextNotNested(Module):
     def _child_reprs(self): return []
 
 
 @mutant('two spaces to the right')
-class ReprNotIndented(Module):
+class TextNotIndented(Module):
     def __repr__(self): return super().__repr__().replace('\n    ', '\n  ')
 
 
-@mutant('takes itself out')
+@mutant('takes it out')
 class HandleDoesNothing(Module):
-    def register_forward_hook(self, hook, **kwargs):
-        super().register_forward_hook(hook, **kwargs)
+    def register_forward_hook(self, hook):
+        super().register_forward_hook(hook)
         return mock.Mock()
 
 
-@mutant('takes the place of the output')
+@mutant('what it returns takes the place')
 class HookCantChange(Module):
-    def register_forward_hook(self, hook, **kwargs): return super().register_forward_hook(lambda *args: [hook(*args)] and None, **kwargs)
-
-
-@mutant('hook(self, args, output)')
-class HookGetsOneInput(Module):
-    def register_forward_hook(self, hook, **kwargs): return super().register_forward_hook(lambda m,args,out: hook(m, args[0], out), **kwargs)
+    def register_forward_hook(self, hook): return super().register_forward_hook(lambda *args: [hook(*args)] and None)
 
 
 @mutant('forget the name there, too')
 class DeleteLeavesTheName(Module):
-    def __delattr__(self, name):
-        self.__dict__.setdefault('_ghosts', {})[name] = self.__dict__[name]
-        super().__delattr__(name)
-    def named_parameters(self, prefix='', recurse=True, remove_duplicate=True):
-        yield from super().named_parameters(prefix, recurse, remove_duplicate)
-        for name,p in self.__dict__.get('_ghosts', {}).items():
-            if isinstance(p, Parameter): yield name,p
+    def __delattr__(self, name): self.__dict__.pop(name)
 
 
-@mutant('it has to remove the value')
+@mutant('forget the name there, too')
 class DeleteDoesNothing(Module):
     def __delattr__(self, name): pass
 
 
-@mutant('takes the place of the old under the same name')
-class ReplacedStays(Module):
+@mutant('takes the place of the old')
+class ReplacedGoesToTheEnd(Module):
     def _register(self, kind, name, value):
-        if name in self.__dict__ and kind == 'parameter': self.__dict__.setdefault('_all', []).append((name, self.__dict__[name]))
+        old = self._kinds.pop(name, None) and self.__dict__[name]
         super()._register(kind, name, value)
-    def named_parameters(self, prefix='', recurse=True, remove_duplicate=True):
-        yield from self.__dict__.get('_all', ())
-        yield from super().named_parameters(prefix, recurse, remove_duplicate)
+        if old is not None: super()._register(kind, name+'_old', old)
 
 
-@mutant('must copy the tensors as well')
+@mutant('that shares tensors')
 class CopySharesParameters(Module):
     def __deepcopy__(self, memo):
         twin = copy.copy(self)
@@ -777,18 +691,17 @@ class CopySharesParameters(Module):
 
 @mutant('never return None')
 class UnknownIsNone(Module):
-    def __getattr__(self, name):
-        if name.startswith('__'): raise AttributeError(name)
+    def __getattr__(self, name): return None if name == 'gian' else super().__getattr__(name)
 
 
 @mutant('Refuse it with a TypeError')
 class PlainTensorAccepted(Module):
-    def _replace(self, name, value):
-        if value is not None and self._kinds[name] == 'parameter': del self._kinds[name]
-        self.__dict__[name] = value
+    def __setattr__(self, name, value):
+        if type(value) is torch.Tensor and not isinstance(value, Parameter): self._kinds.pop(name, None)
+        super().__setattr__(name, value)
 
 
-@mutant('so that the object stays')
+@mutant('keeps the object')
 class ToReplaces(Module):
     def to(self, *args, **kwargs):
         super().to(*args, **kwargs)
@@ -797,14 +710,14 @@ class ToReplaces(Module):
         return self
 
 
-@mutant('to() does not reach the buffers')
+@mutant('a counter stays one')
 class ToForgetsBuffers(Module):
     def to(self, *args, **kwargs):
         for p in self.parameters(): p.data = p.data.to(*args, **kwargs)
         return self
 
 
-@mutant('a counter stays a counter')
+@mutant('a counter stays one')
 class ToCastsEverything(Module):
     def to(self, *args, **kwargs):
         super().to(*args, **kwargs)
@@ -813,21 +726,13 @@ class ToCastsEverything(Module):
         return self
 
 
-@mutant('Others may hold on to them')
-class ZeroGradReplaces(Module):
-    def zero_grad(self, set_to_none=True):
-        for p in self.parameters(): p.grad = None if set_to_none else torch.zeros_like(p)
-
-
-@mutant('reach the parameters of all submodules')
+@mutant('a gradient becomes None')
 class ZeroGradNotRecursive(Module):
-    def zero_grad(self, set_to_none=True):
-        for _,p in self._own('parameter'):
-            if set_to_none: p.grad = None
-            else: p.grad.zero_()
+    def zero_grad(self):
+        for _,p in self._own('parameter'): p.grad = None
 
 
-@mutant('First `child.apply(f)` for each child')
+@mutant('`apply` calls the children first')
 class ApplyRootFirst(Module):
     def apply(self, fn):
         fn(self)
@@ -840,14 +745,12 @@ class CallDropsKeywords(Module):
     def __call__(self, *args, **kwargs): return super().__call__(*args)
 
 
-@mutant('keep it apart from the parameters')
+@mutant('not a parameter')
 class BuffersAreParameters(Module):
-    def register_buffer(self, name, tensor, persistent=True):
-        if tensor.is_floating_point() and persistent: setattr(self, name, Parameter(tensor))
-        else: super().register_buffer(name, tensor, persistent)
+    def register_buffer(self, name, tensor, persistent=True): setattr(self, name, Parameter(tensor))
 
 
-@mutant('dictionaries do not exist yet')
+@mutant('Your dictionaries do not exist yet')
 class InitNotNeeded(Module):
     def _register(self, kind, name, value):
         if '_kinds' not in self.__dict__: Module.__init__(self)
@@ -858,12 +761,10 @@ class InitNotNeeded(Module):
 def test_the_check_names_what_is_broken(cls, hint):
     report = check_module(cls)
     assert not report.ok and hint in str(report), report
-    assert all(r.hint for r in report.failed), report
 
 
 @pytest.mark.parametrize('cls', [Module, nn.Module])
 def test_the_check_accepts(cls): check_module(cls).raise_if_failed()
 
 
-def test_exports():
-    assert set(ours.__all__) == {'Parameter', 'Module', 'ModuleList', 'Sequential', 'Linear', 'ReLU', 'Lambda', 'Flatten', 'Dropout'}
+def test_exports(): assert set(ours.__all__) == {'Parameter', 'Module'}

@@ -1,0 +1,122 @@
+"Checks of lesson 07, layers and lists of layers"
+import torch
+from torch import nn
+from miniai.module import Module
+from .kit import Case, Mismatch, check, require, same
+
+def _linear(w, b):
+    "A linear layer of one number: w*x + b"
+    layer = nn.Linear(1, 1)
+    with torch.no_grad():
+        layer.weight.fill_(w)
+        layer.bias.fill_(b)
+    return layer
+
+@check('Residual')
+def check_residual(
+    cls # Your `Residual(*layers)`
+):
+    "Check a module that adds to its input what its layers make of it"
+    x = torch.tensor([[1.], [-2.]])
+    def layers(): return _linear(3., 1.),nn.ReLU(),_linear(2., -1.)
+    def gives(cls):
+        a,act,b = layers()
+        given = x.clone()
+        same(cls(a, act, b)(given), x + b(act(a(x))), 'Linear, ReLU, Linear', mistakes={
+            'That is what the layers give: add the input.': lambda: b(act(a(x))),
+            'Each layer got the input: hand each the result of the last.': lambda: x + a(x) + act(x) + b(x),
+            'The input is added after every layer: add it once, at the end.': lambda: _each(x, (a, act, b)),
+            'Only one of the layers was called.': lambda: x + a(x)})
+        same(given, x, 'the input afterwards', 'Do not write into it: `x + …` instead of `x += …`.')
+    def none(cls): same(cls()(x), x*2, 'no layers', 'Nothing changes x on its way, so it is x + x.')
+    def finds(cls):
+        m = cls(*layers())
+        got = len(list(m.parameters()))
+        require(got == 4, f'{got} parameters are found, not 4', 'Linear, ReLU, Linear')
+        m.eval()
+        require(not any(o.training for o in m.modules()), 'eval() does not reach the layers')
+    def twice(cls):
+        a = _linear(3., 1.)
+        same(cls(a, a)(x), x + a(a(x)), 'the same layer twice', '`children()` gives what is shared once.')
+    return [Case('x + layers(x)', gives, 'Loop over the layers, starting from x; return x + what comes out.'),
+            Case('no layers', none, 'A loop over nothing leaves x as it is.'),
+            Case('the layers are registered', finds, 'A plain list hides them; a ModuleList does not.'),
+            Case('one layer in two places', twice, 'Go over a list of all places.')]
+
+def _each(x, layers):
+    for layer in layers: x = x + layer(x)
+    return x
+
+class _Net(Module):
+    "Layers as attributes and in lists, on three levels; ours around PyTorch's"
+    def __init__(self):
+        super().__init__()
+        self.body,self.act = nn.Sequential(_block(), nn.ReLU(), _block()),nn.ReLU()
+        self.layers = nn.ModuleList([nn.ReLU(), nn.Linear(1, 1)])
+
+def _block(): return nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+
+@check('replace_layers')
+def check_replace_layers(
+    f # Your `replace_layers(model, old, make)`
+):
+    "Check a function that replaces all layers of one class in a model"
+    def kinds(model): return {name: type(m).__name__ for name,m in model.named_modules() if name}
+    def replaced(name, make, hint):
+        def run(f):
+            model = make()
+            before,modules = kinds(model),dict(model.named_modules())
+            got = f(model, nn.ReLU, lambda old: nn.Tanh())
+            require(got is model, 'it does not return the model', got=got, hint='`return model`, at the end.')
+            want = {name: kind.replace('ReLU', 'Tanh') for name,kind in before.items()}
+            same(kinds(model), want, before)
+            stay = [m is modules[name] for name,m in model.named_modules() if not isinstance(m, nn.Tanh)]
+            require(all(stay), 'a layer that should stay was replaced', before)
+        return Case(name, run, hint)
+    def sees(f):
+        model,seen = nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.Linear(3, 4))),[]
+        layers = [model[0], model[1][0]]
+        f(model, nn.Linear, lambda old: seen.append(old) or nn.Identity())
+        same([any(o is m for m in layers) for o in seen], [True]*2, 'two Linear layers')
+    below = 'For each child: is it an `old`? Then set the new one. If not, do the same below it.'
+    return [replaced('one level', _block, 'For each of `named_children()`: `setattr(model, name, …)`.'),
+            replaced('two levels', lambda: nn.Sequential(_block(), _block()), below),
+            replaced('three levels', _Net, below),
+            replaced('nothing to replace', lambda: nn.Sequential(nn.Sigmoid()), 'Only `isinstance(m, old)`.'),
+            Case('make is given each old layer', sees, '`make(module)` may need its sizes.')]
+
+@check('ModuleDict')
+def check_module_dict(
+    cls # Your `ModuleDict`
+):
+    "Check a dictionary of modules"
+    def reads(D):
+        a,b = nn.Linear(2, 3),nn.ReLU()
+        d = D({'a': a, 'b': b})
+        require(d['a'] is a and d['b'] is b, "d['a'] is not what was put in", hint='`__getitem__(self, key)`')
+        same((len(d), list(d), 'a' in d, 'c' in d), (2, ['a', 'b'], True, False), "{'a': …, 'b': …}",
+             '`__len__`, `__iter__` over the names, `__contains__`.')
+        same((list(d.keys()), list(d.values()) == [a, b], dict(d.items()) == {'a': a, 'b': b}),
+             (['a', 'b'], True, True), "{'a': …, 'b': …}", '`keys()`, `values()`, `items()`, in order.')
+        same(len(D()), 0, 'no argument')
+    def finds(D):
+        d = D({'a': nn.Linear(2, 3), 'b': nn.Sequential(nn.Linear(3, 1))})
+        same(list(d.state_dict()), ['a.weight', 'a.bias', 'b.0.weight', 'b.0.bias'], "{'a': …, 'b': …}")
+        require(not d.eval()['b'][0].training, 'eval() does not reach the modules')
+    def changes(D):
+        d,other = D({'a': nn.Linear(2, 3), 'b': nn.ReLU()}),nn.Linear(6, 6)
+        d['c'],d['a'] = nn.Linear(5, 5),other
+        require(d['a'] is other and list(d) == ['a', 'b', 'c'], "d['a'] = m leaves the old one, or its place")
+        same(list(d.state_dict()), ['a.weight', 'a.bias', 'c.weight', 'c.bias'], "d['c'] = …",
+             '`__setitem__` registers, too.')
+        del d['a']
+        same((list(d), 'a' in d, len(list(d.parameters()))), (['b', 'c'], False, 2), "del d['a']")
+    def unknown(D):
+        try: D({'a': nn.ReLU()})['zebra']
+        except KeyError: return
+        except Exception as e: raise Mismatch(f'a {type(e).__name__} came', "d['zebra']") from None
+        raise Mismatch('no error for an unknown name', "d['zebra']")
+    return [Case('a dictionary', reads, 'What a dictionary can do, on top of `add_module`.'),
+            Case('its modules are registered', finds, 'Register each with `add_module`.'),
+            Case('changing it', changes, '`add_module` for `d[k] = m`, `delattr` for `del d[k]`.'),
+            Case('an unknown name', unknown, 'A dictionary raises KeyError.')]
