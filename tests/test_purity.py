@@ -5,7 +5,7 @@ from torch import nn
 from miniai.data import DataLoader, Dataset, Sampler
 from miniai.tools.drawn import load_digits
 from miniai.losses import cross_entropy
-from miniai.module import Linear, Module, ReLU, Sequential
+from miniai.layers import Linear, Module, ReLU, Sequential
 from miniai.optim import SGD
 from miniai.training import fit
 

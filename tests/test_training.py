@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.data import DataLoader as TorchLoader, TensorDataset
 from miniai import data, losses, training
 from miniai.losses import cross_entropy
-from miniai.module import Dropout, Linear, ReLU, Sequential
+from miniai.layers import Dropout, Linear, ReLU, Sequential
 from miniai.optim import SGD, Adam
 from miniai.training import Dataset, fit, get_dls, loss_batch, report
 
@@ -99,7 +99,7 @@ def test_any_mix_of_parts(our_model, our_loss, our_opt, our_dl):
     def parts(model=False, loss=False, opt=False, dl=False):
         torch.manual_seed(3)
         reference = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3)).double()
-        net = Sequential(Linear(5, 8), ReLU(), Linear(8, 3)).double() if model else reference
+        net = Sequential(Linear(5, 8), ReLU(), Linear(8, 3)).to(torch.float64) if model else reference
         net.load_state_dict(reference.state_dict())
         ds = Dataset(x, y) if dl else TensorDataset(x, y)
         Loader = data.DataLoader if dl else TorchLoader
@@ -149,7 +149,7 @@ def test_modes_and_gradients():
         def forward(self, x):
             seen.append((self.training, torch.is_grad_enabled()))
             return super().forward(x)
-    model,batches = Watched(5, 3).double(),cut(*items(6), [3, 3])
+    model,batches = Watched(5, 3).to(torch.float64),cut(*items(6), [3, 3])
     fit(2, model, cross_entropy, SGD(model.parameters(), lr=0.1), batches, batches)
     assert seen == ([(True, True)]*2 + [(False, False)]*2)*2 and not model.training and model.weight.grad is None
 
@@ -157,7 +157,7 @@ def test_modes_and_gradients():
 def test_dropout_rests_during_validation():
     torch.manual_seed(0)
     x,y = items(40)
-    model = Sequential(Linear(5, 30), Dropout(0.5), Linear(30, 3)).double()
+    model = Sequential(Linear(5, 30), Dropout(0.5), Linear(30, 3)).to(torch.float64)
     assert training._validate(model, cross_entropy, [(x, y)]) == training._validate(model, cross_entropy, [(x, y)])
 
 
