@@ -1,8 +1,7 @@
 "Our optimizers against PyTorch's: numbers, state dicts, schedules, everything that happens to parameters, and bad input"
-import copy, io, itertools, pickle, types, warnings
+import copy, io, itertools, pickle, warnings
+from collections import Counter
 from functools import partial
-from pathlib import Path
-from unittest import mock
 import pytest, torch
 from hypothesis import given, settings, strategies as st
 from torch.optim import lr_scheduler as sched
@@ -12,29 +11,22 @@ from miniai.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 NAMES = ['SGD', 'RMSprop', 'Adam', 'AdamW']
 TOLERANCE = {torch.float32: dict(rtol=1e-5, atol=1e-6), torch.float64: dict(rtol=1e-12, atol=1e-12)}
-SHAPES = [(3,4), (5,), (), (2,3,1,2), (600,), *[(7,)]*16]  # the last ones are many enough, and small enough, to be put in one flat tensor
+SHAPES = [(3,4), (5,), (), (2,3,1,2), (600,), (7,), (7,)]
+KERNELS = '_fused_sgd_', '_fused_adam_', '_fused_adamw_'
 
 
 def ours(name): return getattr(optim, name)
 def theirs(name): return getattr(torch.optim, name)
 
 
-@pytest.fixture(autouse=True)
-def few_are_many(monkeypatch): monkeypatch.setattr(optim._Plan, 'many', 16)  # fewer tensors to make, for a faster test
-
-
-def threads(n):
-    "Let the optimizer believe in `n` threads: with several it puts small tensors into flat ones"
-    return mock.patch.object(torch, 'get_num_threads', lambda: n)
-
-
 def every(name):
     "Every combination of the options of an algorithm"
+    adam = dict(weight_decay=(0, 0.1), betas=((0.9, 0.999), (0.5, 0.8)), eps=(1e-8, 1e-3))
     options = dict(SGD=dict(momentum=(0, 0.9), dampening=(0, 0.4), weight_decay=(0, 0.1), nesterov=(False, True)),
-                   RMSprop=dict(momentum=(0, 0.9), weight_decay=(0, 0.1), centered=(False, True)),
-                   Adam=dict(weight_decay=(0, 0.1), amsgrad=(False, True)), AdamW=dict(weight_decay=(0, 0.1), amsgrad=(False, True)))[name]
-    for values in itertools.product(*options.values(), (False, True)):
-        o = dict(zip([*options, 'maximize'], values))
+                   RMSprop=dict(momentum=(0, 0.9), weight_decay=(0, 0.1), alpha=(0.99, 0.8), eps=(1e-8, 1e-3)),
+                   Adam=adam, AdamW=adam)[name]
+    for values in itertools.product(*options.values()):
+        o = dict(zip(options, values))
         if not (o.get('nesterov') and (o['momentum'] == 0 or o['dampening'])): yield o
 
 
@@ -60,35 +52,45 @@ def assert_same(params, dtype):
     for i,(p,q) in enumerate(zip(*params)): torch.testing.assert_close(p, q, **TOLERANCE[dtype], msg=lambda m: f'parameter {i}: {m}')
 
 
-def together(opt): return sum(len(b.params) for plan in opt._plans.values() for b in plan.batches)
-def flat(opt): return sum(len(b.params) for plan in opt._plans.values() for b in plan.batches if isinstance(b, optim._FlatBatch))
+@pytest.fixture
+def fused(monkeypatch):
+    "How many parameters the fused functions have moved, by the number of elements; trials of forty numbers don't count"
+    moved = Counter()
+    def spied(kernel):
+        def f(params, *args, **kwargs):
+            moved.update(p.numel() for p in params if p.numel() != 40)
+            return kernel(params, *args, **kwargs)
+        return f
+    for name in KERNELS: monkeypatch.setattr(torch, name, spied(getattr(torch, name)))
+    return moved
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize('fast', [True, False])
 @pytest.mark.parametrize('name', NAMES)
-def test_every_combination_follows_torch(name, dtype):
-    for options,n in itertools.product(every(name), (1, 2)):
-        with threads(n):
-            params = start(dtype=dtype),start(dtype=dtype)
-            opts = ours(name)(params[0], lr=0.01, **options),theirs(name)(params[1], lr=0.01, **options)
-            follow(opts, params, 100, dtype)
-            assert flat(opts[0]) == (17 if n > 1 or name == 'RMSprop' else 0)  # those with one axis and few numbers
-            assert together(opts[0]) == (17 if name == 'RMSprop' else len(SHAPES))  # that has no fused function for the others
+def test_every_combination_follows_torch(name, fast, dtype, fused):
+    for options in every(name):
+        params = start(dtype=dtype),start(dtype=dtype)
+        opts = ours(name)(params[0], lr=0.01, **options),theirs(name)(params[1], lr=0.01, **options)
+        opts[0].fast = fast
+        fused.clear()
+        follow(opts, params, 100, dtype)
+        steps = 0 if name == 'RMSprop' or not fast else 100 if name == 'SGD' and not options['momentum'] else 99
+        assert sum(fused.values()) == steps*len(SHAPES), 'all in one call, but for the step that makes the state'
 
 
 @st.composite
 def runs(draw):
     name = draw(st.sampled_from(NAMES))
     number = partial(st.floats, allow_nan=False)
-    options = dict(lr=draw(number(0, 0.05)), weight_decay=draw(st.sampled_from([0, 0.01, 0.5])), maximize=draw(st.booleans()))
+    options = dict(lr=draw(number(0, 0.05)), weight_decay=draw(st.sampled_from([0, 0.01, 0.5])))
     if name == 'SGD':
         options.update(momentum=draw(st.sampled_from([0, 0.5, 0.9])), dampening=draw(st.sampled_from([0, 0.3, 1])))
         if options['momentum'] and not options['dampening']: options['nesterov'] = draw(st.booleans())
-    elif name == 'RMSprop': options.update(alpha=draw(number(0.5, 0.99)), momentum=draw(st.sampled_from([0, 0.8])), centered=draw(st.booleans()), eps=1e-5)
-    else: options.update(betas=(draw(number(0, 0.95)), draw(number(0.5, 0.999))), amsgrad=draw(st.booleans()), eps=draw(st.sampled_from([1e-8, 1e-3])))
-    if draw(st.booleans()) and name != 'RMSprop': options['lr'] = torch.tensor(options['lr'], dtype=torch.float64)
-    shapes = draw(st.lists(st.lists(st.integers(0, 4), max_size=3).map(tuple), min_size=1, max_size=4)) + [(3,)]*draw(st.sampled_from([0, 20]))
-    return dict(name=name, options=options, shapes=shapes, dtype=draw(st.sampled_from([torch.float32, torch.float64])), threads=draw(st.sampled_from([1, 2])),
+    elif name == 'RMSprop': options.update(alpha=draw(number(0.5, 0.99)), momentum=draw(st.sampled_from([0, 0.8])), eps=1e-5)
+    else: options.update(betas=(draw(number(0, 0.95)), draw(number(0.5, 0.999))), eps=draw(st.sampled_from([1e-8, 1e-3])))
+    shapes = draw(st.lists(st.lists(st.integers(0, 4), max_size=3).map(tuple), min_size=1, max_size=4))
+    return dict(name=name, options=options, shapes=shapes, dtype=draw(st.sampled_from([torch.float32, torch.float64])),
                 cut=draw(st.integers(1, len(shapes))), swap=draw(st.integers(1, 60)), gaps=draw(st.sampled_from(['never', 'some', 'block'])), seed=draw(st.integers(0, 99)))
 
 
@@ -98,19 +100,18 @@ def test_random_runs_follow_torch(r):
     "Groups, parameters that sometimes have no gradient, and in the middle each goes on from the other's state dict"
     name,dtype,options = r['name'],r['dtype'],r['options']
     present = dict(never=lambda t,i: True, some=lambda t,i: (t*7 + i*5) % 11 > 2, block=lambda t,i: not (10 < t < 60 and i % 3 == 0))[r['gaps']]
-    with threads(r['threads']):
-        params = start(r['shapes'], dtype, r['seed']),start(r['shapes'], dtype, r['seed'])
-        def make(cls, ps):
-            groups = [dict(params=ps[:r['cut']]), dict(params=ps[r['cut']:], lr=0.02, weight_decay=0.05)]
-            return cls([g for g in groups if g['params']], **options)
-        opts = [make(f(name), ps) for f,ps in zip((ours, theirs), params)]
-        follow(opts, params, r['swap'], dtype, present=present)
-        states = [copy.deepcopy(o.state_dict()) for o in opts]
-        opts = [make(f(name), ps) for f,ps in zip((ours, theirs), params)]
-        opts[0].load_state_dict(states[1])
-        opts[1].load_state_dict(states[0])
-        follow(opts, params, 100-r['swap'], dtype, seed=2, present=present)
-        same_state(opts, dtype)
+    params = start(r['shapes'], dtype, r['seed']),start(r['shapes'], dtype, r['seed'])
+    def make(cls, ps):
+        groups = [dict(params=ps[:r['cut']]), dict(params=ps[r['cut']:], lr=0.02, weight_decay=0.05)]
+        return cls([g for g in groups if g['params']], **options)
+    opts = [make(f(name), ps) for f,ps in zip((ours, theirs), params)]
+    follow(opts, params, r['swap'], dtype, present=present)
+    states = [copy.deepcopy(o.state_dict()) for o in opts]
+    opts = [make(f(name), ps) for f,ps in zip((ours, theirs), params)]
+    opts[0].load_state_dict(states[1])
+    opts[1].load_state_dict(states[0])
+    follow(opts, params, 100-r['swap'], dtype, seed=2, present=present)
+    same_state(opts, dtype)
 
 
 def same_state(opts, dtype):
@@ -122,7 +123,7 @@ def same_state(opts, dtype):
             assert v.dtype == b['state'][i][k].dtype and v.shape == b['state'][i][k].shape
             torch.testing.assert_close(v, b['state'][i][k], **TOLERANCE[dtype])
     for g,h in zip(a['param_groups'], b['param_groups']):
-        assert set(g) - {'decoupled_weight_decay'} <= set(h)  # that key is newer than torch 2.6
+        assert set(g) <= set(h)
         assert all(g[k] == h[k] for k in opts[0].defaults if k in h)
 
 
@@ -135,23 +136,10 @@ def test_layout_of_the_state_dict_is_torchs(name):
         same_state(opts, torch.float32)
 
 
-@pytest.mark.parametrize('name', NAMES)
-def test_the_plain_formula_on_request(name):
-    params = start(),start()
-    opts = ours(name)(params[0]),theirs(name)(params[1])
-    opts[0].fast = False
-    follow(opts, params, 20, torch.float32)
-    assert together(opts[0]) == 0
-    opts[0].fast = True
-    follow(opts, params, 20, torch.float32)
-    assert together(opts[0])
-
-
 # -- what happens to parameters, gradients and state
 
-@pytest.mark.parametrize('n_threads', [1, 2])
 @pytest.mark.parametrize('name', NAMES)
-def test_replaced_storage_is_noticed(name, n_threads):
+def test_replaced_storage_is_noticed(name):
     "Whatever is done to the parameters between two steps, ours goes on as torch's does"
     def data(ps):
         for p in ps: p.data = p.data*2
@@ -161,19 +149,18 @@ def test_replaced_storage_is_noticed(name, n_threads):
         with torch.no_grad():
             for p in ps: p.mul_(0.5)
     def to_and_fro(ps):
-        for p in ps: p.data = p.data.half()
+        for p in ps: p.data = p.data.double()  # and back: half would round equal numbers apart
         for p in ps: p.data = p.data.float()
     def columns_first(ps):
         for p in ps:
             if p.dim() == 2: p.data = p.data.t().contiguous().t()
-    with threads(n_threads):
-        params = start(),start()
-        opts = ours(name)(params[0], lr=0.01),theirs(name)(params[1], lr=0.01)
-        for change in (data, half_of_them, in_place, to_and_fro, columns_first):
-            follow(opts, params, 5, torch.float32)
-            for ps in params: change(ps)
-            follow(opts, params, 1, torch.float32)
+    params = start(),start()
+    opts = ours(name)(params[0], lr=0.01),theirs(name)(params[1], lr=0.01)
+    for change in (data, half_of_them, in_place, to_and_fro, columns_first):
         follow(opts, params, 5, torch.float32)
+        for ps in params: change(ps)
+        follow(opts, params, 1, torch.float32)
+    follow(opts, params, 5, torch.float32)
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -202,17 +189,18 @@ def test_a_model_is_loaded_cast_and_copied(name):
     train(torch.float64)
 
 
-def test_a_change_of_dtype_alone_is_an_error_or_right():
+def test_a_change_of_dtype_alone_is_an_error_or_right(fused):
     "State made for float32, parameters now float64: the fused functions are not called with such a mixture"
-    p = torch.ones(40, requires_grad=True)
+    p = torch.ones(50, requires_grad=True)
     opt = SGD([p], lr=0.1, momentum=0.5)
     for _ in range(3):
         p.grad = torch.ones_like(p)
         opt.step()
     p.data,before = p.data.double(),p.detach().double()
     p.grad = torch.ones_like(p)
+    fused.clear()
     opt.step()
-    assert together(opt) == 0
+    assert not fused
     torch.testing.assert_close(p.detach(), before - 0.1*(1 + 0.5*1.75))
 
 
@@ -253,8 +241,7 @@ def test_subset_changes_every_step():
 
 
 @pytest.mark.parametrize('name', ['Adam', 'AdamW', 'RMSprop'])
-@pytest.mark.parametrize('n_threads', [1, 2])
-def test_state_changed_by_others(name, n_threads):
+def test_state_changed_by_others(name):
     "State that is replaced, zeroed, deleted, or whose count is set, is what the next step uses"
     def replaced(o):
         for s in o.state.values(): s.update({k: v.clone()*2 for k,v in s.items() if k != 'step'})
@@ -266,18 +253,17 @@ def test_state_changed_by_others(name, n_threads):
         for s in list(o.state.values())[::2]: s['step'].fill_(1)
     def deleted(o): del o.state[o.param_groups[0]['params'][1]]
     def cleared(o): o.state.clear()
-    with threads(n_threads):
-        params = start(),start()
-        opts = ours(name)(params[0], lr=0.01),theirs(name)(params[1], lr=0.01)
-        for change in (replaced, zeroed, count_set, deleted, cleared):
-            follow(opts, params, 5, torch.float32)
-            for o in opts: change(o)
-            follow(opts, params, 2, torch.float32)
+    params = start(),start()
+    opts = ours(name)(params[0], lr=0.01),theirs(name)(params[1], lr=0.01)
+    for change in (replaced, zeroed, count_set, deleted, cleared):
+        follow(opts, params, 5, torch.float32)
+        for o in opts: change(o)
+        follow(opts, params, 2, torch.float32)
 
 
 def test_options_changed_on_the_way():
     for name,changes in dict(SGD=[dict(momentum=0.9), dict(momentum=0.5, weight_decay=0.1), dict(nesterov=True), dict(momentum=0, nesterov=False)],
-                             AdamW=[dict(betas=(0.5, 0.9)), dict(weight_decay=0), dict(maximize=True), dict(lr=0.1)]).items():
+                             AdamW=[dict(betas=(0.5, 0.9)), dict(weight_decay=0), dict(lr=0.1)]).items():
         params = start(),start()
         opts = ours(name)(params[0], lr=0.01),theirs(name)(params[1], lr=0.01)
         for change in changes:
@@ -286,21 +272,11 @@ def test_options_changed_on_the_way():
         follow(opts, params, 5, torch.float32)
 
 
-def test_amsgrad_switched_on_late():
-    p = torch.ones(3, requires_grad=True)
-    opt = Adam([p])
-    for amsgrad in (False, False, False, True, True, True):
-        opt.param_groups[0]['amsgrad'] = amsgrad
-        p.grad = torch.ones(3)
-        opt.step()
-    assert 'max_exp_avg_sq' in opt.state[p]
-
-
 def test_sparse_gradients():
     def table():
         torch.manual_seed(3)
         return torch.nn.Embedding(6, 4, sparse=True)
-    for options in (dict(), dict(momentum=0.9), dict(momentum=0.9, nesterov=True), dict(maximize=True)):
+    for options in (dict(), dict(momentum=0.9), dict(momentum=0.9, nesterov=True)):
         models = table(),table()
         opts = [cls(m.parameters(), lr=0.1, **options) for cls,m in zip((SGD, torch.optim.SGD), models)]
         for t in range(6):
@@ -309,11 +285,17 @@ def test_sparse_gradients():
                 o.step()
                 o.zero_grad()
             torch.testing.assert_close(models[0].weight, models[1].weight)
-    for cls in (RMSprop, Adam, AdamW):
-        model = table()
-        opt = cls(model.parameters())
-        model(torch.tensor([1])).sum().backward()
-        with pytest.raises(RuntimeError, match='sparse'): opt.step()
+    for cls in (Adam, AdamW):  # torch's refuse them
+        (p,),(q,) = start([(4, 3)]),start([(4, 3)])
+        opts = cls([p], lr=0.1),cls([q], lr=0.1)
+        for t in range(6):
+            q.grad = torch.eye(4, 3) * (1 - 0.4*t)
+            p.grad = q.grad.to_sparse()
+            for o in opts: o.step()
+            torch.testing.assert_close(p, q)
+    with pytest.raises(RuntimeError, match='Sparse'):
+        p.grad = torch.eye(4, 3).to_sparse()
+        RMSprop([p]).step()
 
 
 def test_a_gradient_that_turns_sparse():
@@ -328,36 +310,80 @@ def test_a_gradient_that_turns_sparse():
 
 def test_autograd_knows_of_the_change():
     "A step between forward and backward is an error, not a wrong gradient, also where the fused functions work"
-    for cls,n in itertools.product((SGD, RMSprop, Adam, AdamW), (1, 2)):
-        with threads(n):
-            ps = [torch.ones(40, requires_grad=True) for _ in range(20)]
-            opt = cls(ps)
-            for _ in range(3):
-                sum(p.square().sum() for p in ps).backward()
-                opt.step()
-            out = sum((p**3).sum() for p in ps)
+    for cls in (SGD, RMSprop, Adam, AdamW):
+        ps = [torch.ones(40, requires_grad=True) for _ in range(20)]
+        opt = cls(ps)
+        for _ in range(3):
+            sum(p.square().sum() for p in ps).backward()
             opt.step()
-            with pytest.raises(RuntimeError, match='modified by an inplace operation'): out.backward()
+        out = sum((p**3).sum() for p in ps)
+        opt.step()
+        with pytest.raises(RuntimeError, match='modified by an inplace operation'): out.backward()
 
 
 def test_a_broken_kernel_is_not_used(monkeypatch):
+    "Neither one that is gone, nor one that moves elsewhere, remembers something else, or changes the gradient's sign"
+    calls = []
     def no_such(*args, **kwargs): raise TypeError('new signature')
-    def wrong(params, *args, **kwargs): torch._foreach_add_(params, 1.)
-    for kernel in (no_such, wrong):
-        for name in ('_fused_sgd_', '_fused_adam_', '_fused_adamw_'): monkeypatch.setattr(torch, name, kernel)
+    def elsewhere(params, *args, **kwargs):
+        calls.append(len(params))
+        torch._foreach_add_(params, 1.)
+    def forgetful(kernel):
+        def f(params, grads, *lists, **kwargs):
+            calls.append(len(params))
+            kernel(params, grads, *[[t.clone() for t in l] for l in lists], **kwargs)
+        return f
+    kernels = {name: getattr(torch, name) for name in KERNELS}
+    def broken(how):
+        for name,kernel in kernels.items():
+            if how is None: monkeypatch.delattr(torch, name)
+            else: monkeypatch.setattr(torch, name, how(kernel))
         for name in ('SGD', 'Adam', 'AdamW'):
+            options = dict(momentum=0.9) if name == 'SGD' else {}
             params = start(),start()
-            opts = ours(name)(params[0]),theirs(name)(params[1])
-            follow(opts, params, 5, torch.float32)
-            assert together(opts[0]) == 0
-    for name in ('_fused_sgd_', '_fused_adam_', '_fused_adamw_'): monkeypatch.delattr(torch, name)
-    params = start(),start()
-    follow((AdamW(params[0]),torch.optim.AdamW(params[1])), params, 5, torch.float32)
+            follow((ours(name)(params[0], **options), theirs(name)(params[1], foreach=False, **options)), params, 5, torch.float32)
+        assert all(n == 1 for n in calls), 'nothing but trials'
+    for how in (lambda kernel: no_such, lambda kernel: elsewhere, forgetful, None): broken(how)
+
+
+def test_torchs_broken_bfloat16(fused):
+    "In torch 2.13 the fused SGD with momentum leaves most parameters of 16 bits where they are: the trial notices"
+    for dtype in (torch.bfloat16, torch.float16):
+        p = torch.zeros(33, dtype=dtype, requires_grad=True)
+        opt = SGD([p], lr=0.25, momentum=0.5)
+        for _ in range(3):
+            p.grad = torch.ones_like(p)
+            opt.step()
+        torch.testing.assert_close(p.detach(), torch.full_like(p, -0.25*(1 + 1.5 + 1.75)))
+
+
+@pytest.mark.parametrize('name', ['SGD', 'Adam', 'AdamW'])
+def test_channels_last_goes_together(name, fused):
+    "Weights that lie channels last, beside biases: two calls, and the numbers of the plain formula"
+    params = [[p.detach().clone(memory_format=torch.channels_last if p.dim() == 4 else torch.contiguous_format).requires_grad_()
+               for p in start([(4,3,3,3), (4,), (5,4,3,3)])] for _ in range(2)]
+    opts = ours(name)(params[0], lr=0.01),theirs(name)(params[1], lr=0.01, foreach=False)
+    for t in range(10):
+        for p,q in zip(*params): p.grad = q.grad = (q.detach()*0.3 + 0.1*t).clone(memory_format=torch.preserve_format)
+        for o in opts: o.step()
+    assert_same(params, torch.float32)
+    assert sum(fused.values()) == 3*(10 if name == 'SGD' else 9)
+
+
+def test_a_finer_default_dtype():
+    torch.set_default_dtype(torch.float64)
+    try:
+        params = start(dtype=torch.float64),start(dtype=torch.float64)
+        opts = AdamW(params[0]),torch.optim.AdamW(params[1])
+        follow(opts, params, 20, torch.float64)
+        opts[0].load_state_dict(opts[1].state_dict())
+        follow(opts, params, 20, torch.float64)
+    finally: torch.set_default_dtype(torch.float32)
 
 
 def test_subclasses():
     class Clipped(SGD):
-        "A new `update`, with no thought of `update_many`"
+        "A new `update`, of which no fused function knows"
         def update(self, p, grad, state, options): super().update(p, grad.clamp(-0.1, 0.1), state, options)
     class Lion(Optimizer):
         def __init__(self, params, lr=1e-3): super().__init__(params, dict(lr=lr))
@@ -406,25 +432,11 @@ def test_schedules(name):
         assert_same(params, torch.float32)
 
 
-def test_lr_as_a_tensor():
-    for name,lr in itertools.product(('SGD', 'Adam', 'AdamW'), (torch.tensor(0.05), torch.tensor([0.05]))):
-        params = start(),start()
-        opts = ours(name)(params[0], lr=lr.clone()),theirs(name)(params[1], lr=0.05)
-        follow(opts, params, 5, torch.float32)
-        opts[0].param_groups[0]['lr'].fill_(0.01)
-        opts[1].param_groups[0]['lr'] = 0.01
-        follow(opts, params, 5, torch.float32)
-    s = sched.ExponentialLR(AdamW(start(), lr=torch.tensor(0.1)), 0.5)
-    s.optimizer.step()
-    s.step()
-    assert s.optimizer.param_groups[0]['lr'] == 0.05
-
-
 def test_nothing_of_torchs_is_called(monkeypatch):
     def forbidden(*args, **kwargs): raise AssertionError("torch's own method was called")
     for name,f in list(vars(torch.optim.Optimizer).items()):
         if callable(f) or isinstance(f, staticmethod):
-            if name not in ('__class__', '__init_subclass__', '__subclasshook__') and not name.endswith('Hook'): monkeypatch.setattr(torch.optim.Optimizer, name, forbidden)
+            if name not in ('__class__', '__init_subclass__', '__subclasshook__', '__repr__') and not name.endswith('Hook'): monkeypatch.setattr(torch.optim.Optimizer, name, forbidden)
     for cls in (SGD, RMSprop, Adam, AdamW):
         p = torch.ones(3, requires_grad=True)
         opt = cls([p], lr=0.1)
@@ -435,8 +447,6 @@ def test_nothing_of_torchs_is_called(monkeypatch):
             opt.zero_grad(set_to_none=False)
         opt.load_state_dict(copy.deepcopy(opt).state_dict())
         opt.add_param_group(dict(params=[torch.ones(1, requires_grad=True)]))
-        for kind in ('step_pre', 'step_post', 'state_dict_pre', 'state_dict_post', 'load_state_dict_pre', 'load_state_dict_post'):
-            getattr(opt, f'register_{kind}_hook')(print).remove()
         repr(pickle.loads(pickle.dumps(opt)))
 
 
@@ -467,17 +477,6 @@ def test_zero_grad():
     assert p.grad is None
 
 
-def test_named_parameters():
-    model = torch.nn.Linear(3, 2)
-    a,b = SGD(model.named_parameters(), 0.1),torch.optim.SGD(model.named_parameters(), 0.1)
-    assert a.state_dict()['param_groups'][0]['param_names'] == b.state_dict()['param_groups'][0]['param_names'] == ['weight', 'bias']
-    unnamed = SGD(model.parameters(), 0.1).state_dict()
-    a.load_state_dict(unnamed)
-    assert a.param_groups[0]['param_names'] == ['weight', 'bias']
-    with pytest.raises(ValueError, match='named'): a.add_param_group(dict(params=[torch.ones(1, requires_grad=True)]))
-    with pytest.raises(ValueError, match='name all or none'): SGD([('a', torch.ones(1, requires_grad=True)), torch.ones(1, requires_grad=True)])
-
-
 def test_groups_are_the_callers():
     p,q = [torch.ones(2, requires_grad=True) for _ in range(2)]
     group = dict(params=p)
@@ -487,35 +486,29 @@ def test_groups_are_the_callers():
     assert [g['lr'] for g in a.param_groups] == [1., 0.5] and a.param_groups[1]['params'] == [q]
 
 
-def test_positional_arguments():
+def test_positional_arguments_are_torchs():
     p = [torch.ones(2, requires_grad=True)]
-    assert SGD(p, 0.1, 0.9, 0.2, 0.3).param_groups[0] == dict(params=p, lr=0.1, momentum=0.9, dampening=0.2, weight_decay=0.3, nesterov=False, maximize=False)
-    assert RMSprop(p, 0.1, 0.9, 1e-3, 0.2, 0.3, True).defaults == dict(lr=0.1, alpha=0.9, eps=1e-3, weight_decay=0.2, momentum=0.3, centered=True, maximize=False)
-    for cls in (Adam, AdamW):
-        d = cls(p, 0.1, (0.5, 0.6), 1e-3, 0.2, True).defaults
-        assert [d[k] for k in ('lr', 'betas', 'eps', 'weight_decay', 'amsgrad')] == [0.1, (0.5, 0.6), 1e-3, 0.2, True]
+    values = dict(SGD=(0.1, 0.9, 0., 0.3, True), RMSprop=(0.1, 0.9, 1e-3, 0.2, 0.3), Adam=(0.1, (0.5, 0.6), 1e-3, 0.2), AdamW=(0.1, (0.5, 0.6), 1e-3, 0.2))
     for name in NAMES:
-        mine,others = ours(name)(p).defaults,theirs(name)(p).defaults
-        assert {k: others[k] for k in mine if k in others} == mine or name in ('Adam', 'AdamW')  # one key is newer than torch 2.6
+        for args in (values[name], ()):
+            mine,others = ours(name)(p, *args).defaults,theirs(name)(p, *args).defaults
+            assert {k: others[k] for k in mine} == mine
 
 
-def test_repr_is_torchs():
-    p = [torch.ones(2, requires_grad=True)]
-    for name in NAMES:
-        a,b = repr(ours(name)(p, lr=0.1)),repr(theirs(name)(p, lr=0.1))
-        assert [line for line in b.split('\n') if line in a.split('\n')] == [line for line in a.split('\n') if 'decoupled' not in line or line in b]
+def test_repr():
+    text = repr(SGD([dict(params=[torch.ones(2, requires_grad=True)], lr=0.5)], lr=0.1))
+    assert text.startswith('SGD (') and 'Parameter Group 0' in text and 'lr: 0.5' in text
 
 
 def test_copies_and_pickles():
-    for name,n in itertools.product(NAMES, (1, 2)):
-        with threads(n):
-            params = start(),start()
-            opts = ours(name)(params[0], lr=0.01),theirs(name)(params[1], lr=0.01)
+    for name in NAMES:
+        params = start(),start()
+        opts = ours(name)(params[0], lr=0.01),theirs(name)(params[1], lr=0.01)
+        follow(opts, params, 6, torch.float32)
+        for clone in (copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))):
+            params,opts = clone((params, opts))
             follow(opts, params, 6, torch.float32)
-            for clone in (copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))):
-                params,opts = clone((params, opts))
-                follow(opts, params, 6, torch.float32)
-            assert len(pickle.dumps(opts[0])) < 1.5*len(pickle.dumps(opts[1]))
+        assert len(pickle.dumps(opts[0])) < 1.5*len(pickle.dumps(opts[1]))
 
 
 def test_state_dicts_do_not_share_memory():
@@ -550,7 +543,11 @@ def test_old_checkpoints():
         opt.load_state_dict(old)
         p.grad = torch.ones(2)
         opt.step()
-        assert opt.state[p]['step'] == 4 and opt.param_groups[0]['decoupled_weight_decay'] == (cls is AdamW)
+        assert opt.state[p]['step'] == 4 and isinstance(opt.state[p]['step'], torch.Tensor)
+    sgd = SGD([p], momentum=0.9)
+    group = dict(lr=0.1, momentum=0.9, dampening=0, weight_decay=0, nesterov=False, params=[0])
+    sgd.load_state_dict(dict(state={0: dict(momentum_buffer=None)}, param_groups=[group]))
+    sgd.step()
 
 
 def test_a_state_dict_that_does_not_fit():
@@ -561,29 +558,54 @@ def test_a_state_dict_that_does_not_fit():
             for w in group['params']: w.grad = torch.ones_like(w)
         opt.step()
         return opt.state_dict()
-    with pytest.raises(ValueError, match='2 parameter groups, this optimizer has 1'): SGD([p]).load_state_dict(trained([dict(params=[p]), dict(params=[q])]))
-    with pytest.raises(ValueError, match='2 parameters in the state dict and 1'): SGD([p]).load_state_dict(trained([p, q]))
-    with pytest.raises(ValueError, match=r'momentum_buffer of parameter 0.*\(5,\).*\(2, 3\)'): SGD([p], momentum=0.9).load_state_dict(trained([q], momentum=0.9))
+    with pytest.raises(ValueError, match=r'groups of \[1, 1\] parameters, not of \[1\]'):
+        SGD([p]).load_state_dict(trained([dict(params=[p]), dict(params=[q])]))
+    with pytest.raises(ValueError, match=r'groups of \[2\] parameters, not of \[1\]'): SGD([p]).load_state_dict(trained([p, q]))
+    with pytest.raises(ValueError, match=r'momentum_buffer of parameter 0 has shape \(5,\).*\(2, 3\)'):
+        SGD([p], momentum=0.9).load_state_dict(trained([q], momentum=0.9))
+    for cls,lacks in ((Adam, 'betas, eps'), (RMSprop, 'alpha, eps')):
+        with pytest.raises(ValueError, match=f'not from {cls.__name__}: it has no {lacks}'): cls([p]).load_state_dict(trained([p]))
 
 
-def test_hooks():
+UNKNOWN = [('SGD', 'maximize'), ('RMSprop', 'centered'), ('Adam', 'amsgrad'), ('AdamW', 'amsgrad'), ('AdamW', 'maximize')]
+
+@pytest.mark.parametrize('name,option', UNKNOWN)
+def test_options_that_ours_does_not_have_are_refused_by_name(name, option):
+    "0.1 had them; going on without would be a different training. What only says how to compute is no obstacle"
+    params = start(),start()
+    mine,other = ours(name)(params[0], lr=0.3),theirs(name)(params[1], lr=0.1, **{option: True})
+    follow([other], (params[1], params[1]), 2, torch.float32)
+    before = copy.deepcopy(mine.state_dict())
+    with pytest.raises(ValueError, match=f'{option}=True, which our {name} does not know'): mine.load_state_dict(other.state_dict())
+    assert mine.state_dict() == before, 'a refused state dict changes nothing'
+    for how in (dict(foreach=True), dict(fused=True), {}) if name != 'RMSprop' else (dict(foreach=True), {}):
+        mine.load_state_dict(theirs(name)(params[1], lr=0.1, **how).state_dict())
+    assert mine.param_groups[0]['lr'] == 0.1
+    with pytest.raises(TypeError, match=option): ours(name)(params[0], **{option: True})
+
+
+def test_decoupled_decay_goes_into_adamw_alone():
     p = torch.ones(2, requires_grad=True)
-    opt,seen = SGD([p], lr=0.1, momentum=0.9),[]
-    p.grad = torch.ones(2)
-    handles = [opt.register_step_pre_hook(lambda o,a,k: seen.append('pre')), opt.register_step_post_hook(lambda o,a,k: seen.append('post')),
-               opt.register_state_dict_pre_hook(lambda o: seen.append('save')), opt.register_state_dict_post_hook(lambda o,sd: {**sd, 'extra': 1}),
-               opt.register_load_state_dict_pre_hook(lambda o,sd: sd.pop('extra') and None), opt.register_load_state_dict_post_hook(lambda o: seen.append('load')),
-               opt.register_state_dict_pre_hook(lambda o: seen.append('first'), prepend=True)]
-    opt.step()
-    sd = opt.state_dict()
-    opt.load_state_dict(sd)
-    assert seen == ['pre', 'post', 'first', 'save', 'load'] and sd['extra'] == 1
-    for h in handles: h.remove()
-    opt.step()
-    opt.load_state_dict(opt.state_dict())
-    assert len(seen) == 5
-    opt.register_step_pre_hook(lambda o,a,k: ((o, lambda: 'from the hook'), k))
-    assert opt.step() == 'from the hook'
+    saved = torch.optim.Adam([p]).state_dict()
+    AdamW([p]).load_state_dict(torch.optim.AdamW([p]).state_dict())
+    Adam([p]).load_state_dict(saved)
+    saved['param_groups'][0]['decoupled_weight_decay'] = True
+    AdamW([p]).load_state_dict(saved)
+    with pytest.raises(ValueError, match='decoupled_weight_decay'): Adam([p]).load_state_dict(saved)
+
+
+def test_a_state_dict_that_fails_leaves_all_as_it_was():
+    p,q = torch.ones(2, requires_grad=True),torch.ones(3, requires_grad=True)
+    def trained(params):
+        opt = SGD(params, lr=0.1, momentum=0.9)
+        for w in params: w.grad = torch.ones_like(w)
+        opt.step()
+        return opt
+    opt = trained([p, q])
+    kept = copy.deepcopy(opt.state_dict())
+    wrong = copy.deepcopy(trained([p, torch.ones(4, requires_grad=True)]).state_dict())
+    with pytest.raises(ValueError, match='parameter 1'): opt.load_state_dict(wrong)
+    for i in range(2): assert torch.equal(opt.state_dict()['state'][i]['momentum_buffer'], kept['state'][i]['momentum_buffer'])
 
 
 def test_grad_scaler():
@@ -596,27 +618,6 @@ def test_grad_scaler():
             scaler.step(opt)
             scaler.update()
     assert_same(params, torch.float32)
-
-
-def test_profiler_sees_the_step():
-    p = torch.ones(2, requires_grad=True)
-    opt = SGD([p])
-    p.grad = torch.ones(2)
-    with torch.profiler.profile() as prof: opt.step()
-    assert any('Optimizer.step#SGD.step' in e.key for e in prof.key_averages())
-
-
-def test_memory_of_parameters_stays_their_own():
-    "The fast way never moves a parameter into a shared piece of memory"
-    with threads(2):
-        params = start()
-        opt = Adam(params)
-        where = [p.data_ptr() for p in params]
-        for _ in range(4):
-            for p in params: p.grad = torch.ones_like(p)
-            opt.step()
-        assert flat(opt) and where == [p.data_ptr() for p in params]
-        assert all(p.untyped_storage().nbytes() == p.nbytes for p in params)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
@@ -632,7 +633,6 @@ def test_cuda_follows_torch_and_never_waits(name):
         finally: torch.cuda.set_sync_debug_mode('default')
         opts[1].step()
     assert_same(params, torch.float32)
-    assert together(opts[0]) == len(SHAPES)
     opts[0].load_state_dict(opts[1].state_dict())
     opts[1].load_state_dict(opts[0].state_dict())
 
@@ -641,18 +641,24 @@ def test_cuda_follows_torch_and_never_waits(name):
 
 P = torch.ones(2, requires_grad=True)
 BAD = [
-    (ValueError, 'empty', lambda: SGD([])), (ValueError, 'used up', lambda: SGD(used_up())), (TypeError, r'put it in a list, \[p\]', lambda: SGD(P)),
-    (TypeError, 'set', lambda: SGD({P})), (TypeError, 'dict', lambda: SGD(dict(params=[P]))), (TypeError, r'model.parameters\(\)', lambda: SGD(torch.nn.Linear(2, 2))),
-    (TypeError, r'parameter 1 .* Linear: give its parameters', lambda: SGD([P, torch.nn.Linear(2, 2)])), (TypeError, 'got a int', lambda: SGD(3)),
-    (TypeError, 'parameter 0 must be a tensor, got a str', lambda: SGD(['w'])), (ValueError, 'no leaf', lambda: SGD([P*2])),
-    (TypeError, 'complex', lambda: Adam([torch.ones(2, dtype=torch.cfloat, requires_grad=True)])), (ValueError, 'parameters 0 and 1 are the same', lambda: SGD([P, P])),
-    (ValueError, 'parameter 0 of group 1 is in group 0', lambda: SGD([dict(params=[P]), dict(params=[P])])), (ValueError, "no 'params'", lambda: SGD([dict(lr=1)])),
-    (TypeError, 'group 1 must be a dict', lambda: SGD([dict(params=[P]), P])), (ValueError, 'lr must be a number, 0 or more; got -0.1', lambda: SGD([P], -0.1)),
-    (ValueError, 'lr must', lambda: AdamW([P], float('nan'))), (ValueError, 'lr must', lambda: SGD([P], torch.ones(2))), (TypeError, "lr must .* got '1'", lambda: SGD([P], '1')),
-    (TypeError, 'lr must .* got None', lambda: SGD([P], None)), (ValueError, 'momentum', lambda: SGD([P], momentum=-1)), (ValueError, 'nesterov', lambda: SGD([P], nesterov=True)),
-    (ValueError, 'nesterov', lambda: SGD([P], momentum=0.9, dampening=0.1, nesterov=True)), (ValueError, 'weight_decay', lambda: AdamW([P], weight_decay=-1)),
-    (ValueError, r'betas\[1\] .* got 1.0', lambda: Adam([P], betas=(0.9, 1.0))), (ValueError, 'pair', lambda: Adam([P], betas=0.9)), (ValueError, 'eps', lambda: Adam([P], eps=-1)),
-    (ValueError, 'alpha', lambda: RMSprop([P], alpha=-1)), (ValueError, 'lr must', lambda: SGD([dict(params=[P], lr=-1)], lr=0.1)),
+    (ValueError, 'empty', lambda: SGD([])), (ValueError, 'used up', lambda: SGD(used_up())),
+    (TypeError, r'put it in a list, \[p\]', lambda: SGD(P)), (TypeError, 'set', lambda: SGD({P})),
+    (TypeError, 'dict', lambda: SGD(dict(params=[P]))), (TypeError, r'model.parameters\(\)', lambda: SGD(torch.nn.Linear(2, 2))),
+    (TypeError, r'model.parameters\(\)', lambda: SGD(torch.nn.Sequential(torch.nn.ReLU()))),
+    (TypeError, r'parameter 1 is a Linear, not a tensor: give model.param', lambda: SGD([P, torch.nn.Linear(2, 2)])),
+    (TypeError, r'parameter 0 is a tuple, not a tensor: give model.param', lambda: SGD(torch.nn.Linear(2, 2).named_parameters())),
+    (TypeError, 'got 3', lambda: SGD(3)), (TypeError, 'parameter 0 is a str, not a tensor', lambda: SGD(['w'])),
+    (ValueError, 'not a leaf', lambda: SGD([P*2])), (TypeError, 'complex', lambda: Adam([torch.ones(2, dtype=torch.cfloat, requires_grad=True)])),
+    (ValueError, 'parameter 1 is in group 0 already', lambda: SGD([P, P])),
+    (ValueError, 'parameter 0 is in group 0 already', lambda: SGD([dict(params=[P]), dict(params=[P])])),
+    (TypeError, 'must be a dict with params', lambda: SGD([dict(lr=1)])), (TypeError, 'a group must be a dict', lambda: SGD([dict(params=[P]), P])),
+    (ValueError, 'lr must be a number, 0 or more; got -0.1', lambda: SGD([P], -0.1)), (ValueError, 'lr must', lambda: AdamW([P], float('nan'))),
+    (ValueError, 'lr must', lambda: SGD([P], torch.tensor(0.1))), (ValueError, "lr must .* got '1'", lambda: SGD([P], '1')),
+    (ValueError, 'lr must .* got None', lambda: SGD([P], None)), (ValueError, 'momentum', lambda: SGD([P], momentum=-1)),
+    (ValueError, 'nesterov', lambda: SGD([P], nesterov=True)), (ValueError, 'nesterov', lambda: SGD([P], momentum=0.9, dampening=0.1, nesterov=True)),
+    (ValueError, 'weight_decay', lambda: AdamW([P], weight_decay=-1)), (ValueError, r'betas\[1\] .* less than 1; got 1.0', lambda: Adam([P], betas=(0.9, 1.0))),
+    (ValueError, 'eps', lambda: Adam([P], eps=-1)), (ValueError, 'alpha', lambda: RMSprop([P], alpha=-1)),
+    (ValueError, 'lr must', lambda: SGD([dict(params=[P], lr=-1)], lr=0.1)),
 ]
 
 
@@ -674,68 +680,66 @@ def test_check_accepts(name):
     for cls in (theirs(name), ours(name)): check_optimizer(cls).raise_if_failed()
 
 
-SGD_BUFFER = "            else: buf.mul_(momentum).add_(grad, alpha=1-options['dampening'])"
-FIRST = "buf = state['momentum_buffer'] = grad.clone()"
-MUTANTS = {
-    'momentum applied after the learning rate': ('SGD', [(FIRST, FIRST.replace('grad.clone()', "grad*options['lr']")), (SGD_BUFFER, SGD_BUFFER.replace('(grad,', "(grad*options['lr'],")),
-                                                        ("p.add_(grad, alpha=-options['lr'])", "p.add_(grad, alpha=-1 if momentum else -options['lr'])")], 'has gone into the buffer'),
-    'dampening on the first step': ('SGD', [(FIRST, FIRST.replace('grad.clone()', "grad*(1-options['dampening'])"))], 'The first gradient goes into the buffer whole'),
-    'no dampening': ('SGD', [(SGD_BUFFER, SGD_BUFFER.replace("1-options['dampening']", '1'))], 'Dampening has no effect'),
-    'an average for a buffer': ('SGD', [(FIRST, FIRST.replace('grad.clone()', 'grad*(1-momentum)')), (SGD_BUFFER, SGD_BUFFER.replace("1-options['dampening']", '1-momentum'))], 'no average'),
-    'the buffer is lost': ('SGD', [(FIRST, 'buf = grad.clone()')], 'There is no momentum in this'),
-    'nesterov without effect': ('SGD', [("grad.add(buf, alpha=momentum) if options['nesterov'] else buf", 'buf')], 'nesterov has no effect'),
-    'nesterov with the old buffer': ('SGD', [("            buf = state.get('momentum_buffer')", "            buf = state.get('momentum_buffer')\n            old = torch.zeros_like(p) if buf is None else buf.clone()"),
-                                             ('grad.add(buf, alpha=momentum)', 'grad.add(old, alpha=momentum)')], 'with the new buffer'),
-    'weight decay after momentum': ('SGD', [("        if options['weight_decay']: grad = grad.add(p, alpha=options['weight_decay'])\n        if momentum:", '        decay = p.detach().clone()\n        if momentum:'),
-                                            ("p.add_(grad, alpha=-options['lr'])", "p.add_(grad + options['weight_decay']*decay, alpha=-options['lr'])")], 'past all buffers'),
-    'uphill': ('SGD', [("p.add_(grad, alpha=-options['lr'])", "p.add_(grad, alpha=options['lr'])")], 'up the slope'),
-    'maximize without effect': ('SGD', [("        if options['maximize']: grad = -grad\n        if options['weight_decay']", "        if options['weight_decay']")], 'maximize has no effect'),
-    'the gradient is changed': ('SGD', [("        if options['weight_decay']: grad = grad.add(", "        if options['weight_decay']: grad = grad.add_(")], '`step` changed the gradient'),
-    'divided by the average square': ('RMSprop', [('else: size = square_avg.sqrt().add_', 'else: size = square_avg.clone().add_')], 'divide by its root'),
-    'eps inside the root, RMSprop': ('RMSprop', [("else: size = square_avg.sqrt().add_(options['eps'])", "else: size = square_avg.add(options['eps']).sqrt()")], 'eps stands inside the root'),
-    'alpha the wrong way round': ('RMSprop', [("alpha,square_avg = options['alpha'],", "alpha,square_avg = 1-options['alpha'],")], 'changed places'),
-    'centered without effect': ('RMSprop', [('size = square_avg.addcmul(grad_avg, grad_avg, value=-1).sqrt_()', 'size = square_avg.sqrt()')], 'centered has no effect'),
-    'no bias correction': ('Adam', [('value=-lr/(1-beta1**t)', 'value=-lr'), ('(square_avg.sqrt() / (1-beta2**t)**0.5)', 'square_avg.sqrt()')], 'not corrected for their start'),
-    'half a bias correction': ('Adam', [('(square_avg.sqrt() / (1-beta2**t)**0.5)', 'square_avg.sqrt()')], 'Only the first average is corrected'),
-    'the step is not counted': ('Adam', [("t = state['step'].item()", 't = 1')], 'The step is not counted'),
-    'eps inside the root': ('Adam', [("(square_avg.sqrt() / (1-beta2**t)**0.5).add_(options['eps'])", "(square_avg / (1-beta2**t) + options['eps']).sqrt()")], 'eps stands inside the root'),
-    'eps before the correction': ('Adam', [("(square_avg.sqrt() / (1-beta2**t)**0.5).add_(options['eps'])", "(square_avg.sqrt() + options['eps']) / (1-beta2**t)**0.5")], 'eps is added before the correction'),
-    'the betas have changed places': ('Adam', [("lr,(beta1,beta2),decay", "lr,(beta2,beta1),decay")], 'betas have changed places'),
-    'amsgrad without effect': ('Adam', [("    if options['amsgrad']: square_avg = torch.maximum", "    if options['amsgrad']: torch.maximum")], 'amsgrad has no effect'),
-    'decay coupled in AdamW': ('AdamW', [("if decay and options['decoupled_weight_decay']", "if decay and False")], 'goes through the gradient here'),
-    'decay decoupled in Adam': ('Adam', [("if decay and options['decoupled_weight_decay']", 'if decay')], 'shrinks the weight here'),
-    'decay without the learning rate': ('AdamW', [('p.mul_(1 - lr*decay)', 'p.mul_(1 - decay)')], 'shrinks by lr*weight_decay'),
-    'zero_grad replaces': ('SGD', [('p.grad.zero_()', 'p.grad = torch.zeros_like(p.grad)')], 'another tensor in place of the gradient'),
-    'zero_grad always drops': ('SGD', [('if set_to_none: p.grad = None', 'if True: p.grad = None')], 'dropped the gradient'),
-    'a missing gradient crashes': ('SGD', [('    grads = [g for p in group[\'params\'] if (g := p.grad) is not None]\n', "    grads = [p.grad.clone() for p in group['params']]\n")], 'gradient is None'),
-    'a missing gradient counts as zero': ('SGD', [('    grads = [g for p in group[\'params\'] if (g := p.grad) is not None]\n',
-        "    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in group['params']]\n")], 'no step and no weight decay for it'),
-    'the second group ignored': ('SGD', [('for i,group in enumerate(self.param_groups): self._step_group', 'for i,group in enumerate(self.param_groups[:1]): self._step_group')], 'goes through all groups'),
-    'options of the defaults': ('SGD', [('self.update(p, grad, state, options)\n    if state', 'self.update(p, grad, state, self.defaults)\n    if state'), ('    fast = True ', '    fast = False ')], 'Take the options from the group'),
-    'state lost in state_dict': ('SGD', [('result = dict(state={number.get(id(p), p): s for p,s in self.state.items()}', 'result = dict(state={}')], 'must hold all that is remembered'),
-    'options lost in state_dict': ('Adam', [("groups.append({**{k: v for k,v in group.items() if k != 'params'}, ", "groups.append({**self.defaults, 'lr': 0.3, ")], 'the options of the groups'),
-    'names of its own in state_dict': ('Adam', [("*['max_exp_avg_sq']*bool", "'own', *['max_exp_avg_sq']*bool"), ("avg = state['exp_avg'].lerp_", "avg = state['own'].lerp_")], "PyTorch's layout is"),
-    'the loss of the closure is dropped': ('SGD', [('        with torch.enable_grad(): loss = closure()', '        with torch.enable_grad(): closure()')], 'returned nothing'),
-    'no door for an empty list': ('SGD', [("    if not params: raise ValueError('params is empty", "    if False: raise ValueError('params is empty"), ('isinstance(groups[0], dict)', 'groups and isinstance(groups[0], dict)')], 'no error for no parameters'),
-    'lr below zero': ('SGD', [("        for name in [k for k in ('lr', ", "        for name in [k for k in (")], 'no error for lr=-0.1'),
-    'two groups share a parameter': ('SGD', [('        if twice: raise', '        if False: raise')], 'no error for a parameter in two groups'),
-}
+class Dampened(SGD):
+    def update(self, p, grad, state, options):
+        if options['momentum'] and not state: state['momentum_buffer'] = torch.zeros_like(p)
+        super().update(p, grad, state, options)
 
 
-def broken(name, changes):
-    "The class `name` of our module, with changes in the source"
-    source = Path(optim.__file__).read_text()
-    for old,new in changes:
-        assert source.count(old) == 1, f'{source.count(old)} times in the source: {old}'
-        source = source.replace(old, new)
-    module = types.ModuleType('broken')
-    exec(compile(source, 'broken', 'exec'), module.__dict__)
-    return getattr(module, name)
+class LateDecay(SGD):
+    def update(self, p, grad, state, options):
+        super().update(p, grad, state, {**options, 'weight_decay': 0})
+        p -= options['lr']*options['weight_decay']*p
 
 
-@pytest.mark.parametrize('what', MUTANTS)
-def test_check_names_what_is_wrong(what):
-    name,changes,message = MUTANTS[what]
-    report = check_optimizer(broken(name, changes))
-    assert not report.ok
-    assert message in str(report), report
+class SecondOnly(Adam):
+    def update(self, p, grad, state, options):
+        before,beta = p.clone(),options['betas'][0]
+        super().update(p, grad, state, options)
+        p.copy_(before + (p-before)*(1-beta**state['step'].item()))
+
+
+class Stuck(Adam):
+    def update(self, p, grad, state, options):
+        if state: state['step'].zero_()
+        super().update(p, grad, state, options)
+
+
+class OtherDecay(AdamW): update = Adam.update
+class NoRoot(RMSprop):
+    def update(self, p, grad, state, options):
+        before = p.clone()
+        super().update(p, grad, state, options)
+        p.copy_(before + (p-before)/(state['square_avg'].sqrt() + options['eps']))
+
+
+class FirstGroup(SGD):
+    def step(self, closure=None):
+        for p in self.param_groups[0]['params']:
+            if p.grad is not None:
+                with torch.no_grad(): self.update(p, p.grad, self.state[p], self.param_groups[0])
+
+
+class DropsTheLoss(SGD):
+    def step(self, closure=None): super().step(closure)
+
+
+class TakesAnything(SGD):
+    def add_param_group(self, group):
+        self.param_groups.append({**self.defaults, **group, 'params': list(group['params'])})
+
+
+class ForgetsOptions(AdamW):
+    def state_dict(self):
+        full = super().state_dict()
+        return {**full, 'param_groups': [{**g, 'lr': 0.3} for g in full['param_groups']]}
+
+
+WRONG = {Dampened: 'with momentum and dampening', LateDecay: 'with momentum and weight_decay', SecondOnly: 'one step',
+         Stuck: 'eight steps', OtherDecay: 'one step', NoRoot: 'one step', FirstGroup: 'go through all groups', DropsTheLoss: 'returned nothing',
+         TakesAnything: 'no error for lr=-0.1', ForgetsOptions: 'the options of the groups'}
+
+@pytest.mark.parametrize('cls', WRONG)
+def test_check_refuses(cls):
+    report = check_optimizer(cls, like=cls.__mro__[1].__name__)
+    assert not report.ok and WRONG[cls] in '\n'.join(line for line in str(report).split('\n') if '✓' not in line), report

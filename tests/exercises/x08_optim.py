@@ -1,92 +1,72 @@
-"Lesson 06: momentum from an empty class, Adagrad as one method, and groups for weight decay"
+"Lesson 08: groups for weight decay, Adagrad as one method, and a whole optimizer from an empty class"
+from collections import defaultdict
 from functools import partial, wraps
 import torch
-from miniai.check.optim import check_decay_groups, check_optimizer
-from miniai.optim import Optimizer
+from miniai.check.optim import check_adagrad, check_decay_groups, check_optimizer
+from miniai.optim import SGD, Optimizer
 
 
 @wraps(check_optimizer)
-def check_momentum(cls): return check_optimizer(cls, like='SGD', options=('lr', 'momentum'), basic=True)
-@wraps(check_optimizer)
-def check_adagrad(cls): return check_optimizer(cls, like='Adagrad', options=('lr', 'eps'))
+def check_mysgd(cls): return check_optimizer(cls, like='SGD', options=('lr', 'momentum', 'nesterov'))
+check_mysgd.__name__ = 'check_optimizer'
 
 
-class Momentum:
-    "The solution"
-    def __init__(self, params, lr, momentum=0.): self.params,self.lr,self.momentum,self.buffers = list(params),lr,momentum,{}
+# -- 1. groups for weight decay
 
-    def step(self):
-        with torch.no_grad():
-            for p in self.params:
-                if p.grad is not None: self.update(p)
-
-    def update(self, p):
-        self.buffers[p] = self.momentum*self.buffers[p] + p.grad if p in self.buffers else p.grad.clone()
-        p -= self.lr*self.buffers[p]
-
-    def zero_grad(self):
-        for p in self.params: p.grad = None
+def split(model, weight_decay, decays=lambda p: p.dim() >= 2, wanted=lambda p: p.requires_grad, rest=0):
+    params = [p for p in model.parameters() if wanted(p)]
+    return [dict(params=[p for p in params if decays(p)], weight_decay=weight_decay),
+            dict(params=[p for p in params if not decays(p)], weight_decay=rest)]
 
 
-class KeepsGenerator(Momentum):
-    def __init__(self, params, lr, momentum=0.):
-        super().__init__([], lr, momentum)
-        self.params = params
+def by_loop(model, weight_decay):
+    groups = dict(params=[], weight_decay=weight_decay),dict(params=[], weight_decay=0.)
+    for _,p in model.named_parameters():
+        if p.requires_grad: groups[len(p.shape) < 2]['params'].append(p)
+    return groups
 
 
-class TakesNone(Momentum):
-    def step(self):
-        with torch.no_grad():
-            for p in self.params: self.update(p)
+def by_shape(model, weight_decay):
+    wanted = filter(lambda p: p.requires_grad, model.parameters())
+    halves = {True: [], False: []}
+    for p in wanted: halves[p.ndim > 1].append(p)
+    return [{'weight_decay': weight_decay, 'params': iter(halves[True])}, {'params': halves[False], 'weight_decay': 0}]
 
 
-class NoBuffer(Momentum):
-    def update(self, p): p -= self.lr*p.grad
+def swapped(model, weight_decay): return split(model, weight_decay)[::-1]
 
 
-class Averages(Momentum):
-    def update(self, p):
-        self.buffers[p] = self.momentum*self.buffers.get(p, 0) + (1-self.momentum)*p.grad
-        p -= self.lr*self.buffers[p]
+def by_name(model, weight_decay):
+    biases = [p for n,p in model.named_parameters() if 'bias' in n]
+    return split(model, weight_decay, decays=lambda p: all(p is not b for b in biases))
 
 
-class Climbs(Momentum):
-    def update(self, p):
-        super().update(p)
-        p += 2*self.lr*self.buffers[p]
+def one_group(model, weight_decay): return [dict(params=list(model.parameters()), weight_decay=weight_decay)]
+def bare_lists(model, weight_decay): return [g['params'] for g in split(model, weight_decay)]
 
 
-class KeepsTheGradientItself(Momentum):
-    def update(self, p):
-        if p not in self.buffers: self.buffers[p] = p.grad
-        else: self.buffers[p].mul_(self.momentum).add_(p.grad)
-        p -= self.lr*self.buffers[p]
-        p.grad.mul_(0.5)
-
-
-class Forgets(Momentum):
-    def zero_grad(self): pass
-
-
-class Recorded(Momentum):
-    def step(self):
-        for p in self.params:
-            if p.grad is not None: self.update(p)
-
-
-class OneBuffer(Momentum):
-    def update(self, p):
-        self.buffers = {p: self.momentum*next(iter(self.buffers.values()), 0) + p.grad}
-        p -= self.lr*self.buffers[p]
-
+# -- 2. Adagrad
 
 class Adagrad(Optimizer):
     "The solution"
     def __init__(self, params, lr=1e-2, eps=1e-10): super().__init__(params, dict(lr=lr, eps=eps))
+
     def update(self, p, grad, state, options):
         if 'sum' not in state: state['sum'] = torch.zeros_like(p)
         state['sum'] += grad**2
         p -= options['lr']*grad/(state['sum'].sqrt() + options['eps'])
+
+
+class OutOfPlace(Adagrad):
+    def update(self, p, grad, state, options):
+        state['sum'] = state.get('sum', 0) + grad*grad
+        p.sub_(grad.div(state['sum']**0.5 + options['eps']), alpha=options['lr'])
+
+
+class ByAddcdiv(Adagrad):
+    def update(self, p, grad, state, options):
+        total = state.setdefault('sum', torch.zeros_like(p)).addcmul_(grad, grad)
+        p.addcdiv_(grad, total.sqrt().add_(options['eps']), value=-options['lr'])
 
 
 class NoSum(Adagrad):
@@ -104,23 +84,217 @@ class Defaults(Adagrad):
     def update(self, p, grad, state, options): super().update(p, grad, state, self.defaults)
 
 
-def split(model, weight_decay, decays=lambda p: p.dim() >= 2, wanted=lambda p: p.requires_grad, rest=0):
-    params = [p for p in model.parameters() if wanted(p)]
-    return [dict(params=[p for p in params if decays(p)], weight_decay=weight_decay), dict(params=[p for p in params if not decays(p)], weight_decay=rest)]
+class NoStart(Adagrad):
+    def update(self, p, grad, state, options):
+        state['sum'] += grad**2
+        p -= options['lr']*grad/(state['sum'].sqrt() + options['eps'])
 
 
-def swapped(model, weight_decay): return split(model, weight_decay)[::-1]
-def by_name(model, weight_decay):
-    biases = [p for n,p in model.named_parameters() if 'bias' in n]
-    return split(model, weight_decay, decays=lambda p: all(p is not b for b in biases))
-def one_group(model, weight_decay): return [dict(params=list(model.parameters()), weight_decay=weight_decay)]
+class EpsInside(Adagrad):
+    def update(self, p, grad, state, options):
+        state['sum'] = state.get('sum', 0) + grad**2
+        p -= options['lr']*grad/(state['sum'] + options['eps']).sqrt()
+
+
+class NoRoot(Adagrad):
+    def update(self, p, grad, state, options):
+        state['sum'] = state.get('sum', 0) + grad**2
+        p -= options['lr']*grad/(state['sum'] + options['eps'])
+
+
+class LikeRMSprop(Adagrad):
+    def update(self, p, grad, state, options):
+        state['sum'] = 0.99*state.get('sum', 0) + 0.01*grad**2
+        p -= options['lr']*grad/(state['sum'].sqrt() + options['eps'])
+
+
+class NewTensor(Adagrad):
+    def update(self, p, grad, state, options):
+        state['sum'] = state.get('sum', 0) + grad**2
+        p = p - options['lr']*grad/(state['sum'].sqrt() + options['eps'])
+
+
+class Uphill(Adagrad):
+    def update(self, p, grad, state, options):
+        state['sum'] = state.get('sum', 0) + grad**2
+        p += options['lr']*grad/(state['sum'].sqrt() + options['eps'])
+
+
+# -- 3. a whole optimizer
+
+class MySGD(torch.optim.Optimizer):
+    "The solution"
+    def __init__(self, params, lr=0.1, momentum=0., nesterov=False):
+        self.defaults = dict(lr=lr, momentum=momentum, nesterov=nesterov)
+        self.param_groups,self.state = [],defaultdict(dict)
+        params = list(params)
+        if not params: raise ValueError('no parameters')
+        for group in params if isinstance(params[0], dict) else [dict(params=params)]: self.add_param_group(group)
+
+    def add_param_group(self, param_group):
+        group = {**self.defaults, **param_group, 'params': list(param_group['params'])}
+        if group['lr'] < 0: raise ValueError('lr below 0')
+        known = [p for g in self.param_groups for p in g['params']]
+        for p in group['params']:
+            if not isinstance(p, torch.Tensor): raise TypeError('not a tensor')
+            if any(p is q for q in known): raise ValueError('twice')
+        self.param_groups.append(group)
+
+    def move(self, p, state, o):
+        if not o['momentum']: return o['lr']*p.grad
+        state['momentum_buffer'] = o['momentum']*state.get('momentum_buffer', 0) + p.grad
+        return o['lr']*(p.grad + o['momentum']*state['momentum_buffer'] if o['nesterov'] else state['momentum_buffer'])
+
+    def step(self, closure=None):
+        loss = None if closure is None else closure()
+        with torch.no_grad():
+            for group in self.param_groups:
+                for p in group['params']:
+                    if p.grad is not None: p -= self.move(p, self.state[p], group)
+        return loss
+
+    def zero_grad(self, set_to_none=True):
+        for group in self.param_groups:
+            for p in group['params']:
+                if set_to_none: p.grad = None
+                elif p.grad is not None: p.grad.zero_()
+
+    def state_dict(self):
+        params = [p for g in self.param_groups for p in g['params']]
+        number = {p: i for i,p in enumerate(params)}
+        groups = [{**g, 'params': [number[p] for p in g['params']]} for g in self.param_groups]
+        return dict(state={number[p]: dict(s) for p,s in self.state.items()}, param_groups=groups)
+
+    def load_state_dict(self, state_dict):
+        params = [p for g in self.param_groups for p in g['params']]
+        self.state = defaultdict(dict, {params[i]: dict(s) for i,s in state_dict['state'].items()})
+        for mine,theirs in zip(self.param_groups, state_dict['param_groups']):
+            mine.update({k: v for k,v in theirs.items() if k != 'params'})
+
+
+class OnOurBase(Optimizer):
+    "Another way: `update` alone"
+    def __init__(self, params, lr=0.1, momentum=0., nesterov=False):
+        super().__init__(params, dict(lr=lr, momentum=momentum, nesterov=nesterov))
+
+    def update(self, p, grad, state, options):
+        b = state['momentum_buffer'] = grad + options['momentum']*state.get('momentum_buffer', 0)
+        p.sub_(grad + options['momentum']*b if options['nesterov'] else b, alpha=options['lr'])
+
+
+class KeepsGenerator(MySGD):
+    def __init__(self, params, lr=0.1, momentum=0., nesterov=False):
+        self.defaults,self.state = dict(lr=lr, momentum=momentum, nesterov=nesterov),defaultdict(dict)
+        self.param_groups = [{**self.defaults, 'params': params}]
+
+
+class TakesNone(MySGD):
+    def step(self, closure=None):
+        loss = None if closure is None else closure()
+        with torch.no_grad():
+            for group in self.param_groups:
+                for p in group['params']: p -= self.move(p, self.state[p], group)
+        return loss
+
+
+class NoMomentum(MySGD):
+    def move(self, p, state, o): return o['lr']*p.grad
+
+
+class Averages(MySGD):
+    def move(self, p, state, o):
+        state['b'] = o['momentum']*state.get('b', 0) + (1-o['momentum'])*p.grad
+        return o['lr']*state['b']
+
+
+class RateInTheSum(MySGD):
+    def move(self, p, state, o):
+        state['b'] = o['momentum']*state.get('b', 0) + o['lr']*p.grad
+        return o['lr']*p.grad + o['momentum']*state['b'] if o['nesterov'] else state['b']
+
+
+class NoNesterov(MySGD):
+    def move(self, p, state, o): return super().move(p, state, {**o, 'nesterov': False})
+
+
+class OldSum(MySGD):
+    def move(self, p, state, o):
+        old = state.get('momentum_buffer', torch.zeros_like(p))
+        move = super().move(p, state, {**o, 'nesterov': False})
+        return o['lr']*(p.grad + o['momentum']*old) if o['nesterov'] else move
+
+
+class Climbs(MySGD):
+    def move(self, p, state, o): return -super().move(p, state, o)
+
+
+class ChangesTheGradient(MySGD):
+    def move(self, p, state, o):
+        move = super().move(p, state, o)
+        p.grad *= 0.5
+        return move
+
+
+class Recorded(MySGD):
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group['params']:
+                if p.grad is not None: p -= self.move(p, self.state[p], group)
+
+
+class NewTensors(MySGD):
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group['params']:
+                if p.grad is not None: p = p - self.move(p, self.state[p], group)
+
+
+class OneSum(MySGD):
+    def move(self, p, state, o): return super().move(p, self.state['all'], o)
+
+
+class Forgets(MySGD):
+    def zero_grad(self, set_to_none=True): pass
+
+
+class FirstGroupOnly(MySGD):
+    def step(self, closure=None):
+        groups,self.param_groups = self.param_groups,self.param_groups[:1]
+        try: return super().step(closure)
+        finally: self.param_groups = groups
+
+
+class OptionsOfTheClass(MySGD):
+    def move(self, p, state, o): return super().move(p, state, self.defaults)
+
+
+class NoState(MySGD):
+    def state_dict(self): return {**super().state_dict(), 'state': {}}
+
+
+class DropsTheLoss(MySGD):
+    def step(self, closure=None): super().step(closure)
+
+
+class NotAnOptimizer:
+    __init__,add_param_group,move,step = MySGD.__init__,MySGD.add_param_group,MySGD.move,MySGD.step
+    zero_grad,state_dict,load_state_dict = MySGD.zero_grad,MySGD.state_dict,MySGD.load_state_dict
 
 
 EXERCISES = [
-    (check_momentum, [Momentum],
-     [(KeepsGenerator, 'a generator'), (TakesNone, 'gradient is None'), (NoBuffer, 'no momentum'), (Averages, 'no average'), (Climbs, 'up the slope'),
-      (KeepsTheGradientItself, 'changed the gradient'), (Forgets, 'still a gradient'), (Recorded, 'no_grad'), (OneBuffer, 'memory of its own')]),
-    (check_adagrad, [Adagrad], [(NoSum, 'differ'), (OnSelf, 'state dict must hold'), (Defaults, 'Take the options from the group')]),
-    (check_decay_groups, [split, partial(split, rest=0.)],
-     [(swapped, 'changed places'), (by_name, 'number of axes'), (partial(split, wanted=lambda p: True), 'in neither group'), (partial(split, rest=0.3), 'must say so'), (one_group, 'two groups')]),
+    (check_decay_groups, [split, by_loop, by_shape],
+     [(swapped, 'changed places'), (by_name, 'number of axes'), (one_group, 'Return [dict(params'), (bare_lists, 'Return [dict('),
+      (partial(split, wanted=lambda p: True), 'in neither group'), (partial(split, rest=0.3), 'must say so'),
+      (partial(split, decays=lambda p: p.dim() != 1), 'number of axes')]),
+    (check_adagrad, [Adagrad, OutOfPlace, ByAddcdiv],
+     [(NoSum, 'lost between the steps'), (OnSelf, 'state dict must hold'), (Defaults, 'Take the options from the group'),
+      (NoStart, 'empty dictionary'), (EpsInside, 'eps stands inside'), (NoRoot, 'divide by its root'),
+      (LikeRMSprop, 'a running average'), (NewTensor, 'change it in place'), (Uphill, 'up the slope')]),
+    (check_mysgd, [MySGD, OnOurBase, SGD, torch.optim.SGD],
+     [(KeepsGenerator, 'a generator'), (TakesNone, 'gradient is None'), (NoMomentum, 'no momentum'),
+      (Averages, 'a sum that fades'), (RateInTheSum, 'gone into the sum'), (NoNesterov, 'no effect'),
+      (OldSum, 'With the old one'), (Climbs, 'up the slope'), (ChangesTheGradient, 'changed the gradient'),
+      (Recorded, 'no_grad'), (NewTensors, 'change it in place'), (OneSum, 'memory of its own'),
+      (Forgets, 'did not fill'), (FirstGroupOnly, 'go through all groups'), (OptionsOfTheClass, 'from the group'),
+      (NoState, 'state dict must hold'), (DropsTheLoss, 'Return what'), (NotAnOptimizer, 'subclass of torch')]),
 ]
