@@ -108,7 +108,7 @@ def load(self:Learner,
         try: load_opt(opt, state['opt'])
         except (KeyError, TypeError, ValueError) as e:
             raise ValueError(f'{path}: the optimizer state does not fit: {e}') from e
-        self.opt = opt
+        self.opt = self.next_opt = opt
     if problem:
         weights = {k: v for k,v in weights.items() if k in mine and _shape(v) == _shape(mine[k])}
         print(f'loaded {len(weights)} of {len(mine)} entries; {problem}')

@@ -1,12 +1,12 @@
 """The door to the Learner: what lessons 15 to 17 and 26 to 32 build, in one place
 
-`from miniai.learner import *` gives the names that existing notebooks take from here, and `Accuracy`; all others are to be
-imported by name. With this module imported, a Learner has all its methods: `learn.preflight()`, `learn.save(path)` and so on.
+`from miniai.learner import *` gives the names that existing notebooks take from here, and `Accuracy`; all others are
+to be imported by name. With this module imported, a Learner has all its methods: `learn.preflight()`, `learn.save(path)` and so on.
 """
 # ruff: noqa: F401  (a door hands on)
-from .loop import (
-    CancelBatchException, CancelEpochException, CancelFitException, Callback, DeviceCB, Learner, MomentumLearner, SingleBatchCB, TrainCB,
-    TrainLearner, def_device, run_cbs, split_batch, to_cpu, to_device, with_cbs)
+from .loop import (Callback, CancelBatchException, CancelEpochException, CancelFitException, DeviceCB, Learner,
+                   MomentumLearner, Order, SingleBatchCB, TrainCB, TrainLearner, def_device, run_cbs, split_batch,
+                   to_cpu, to_device, with_cbs)
 from .metrics import Accuracy, FuncMetric, Mean, MetricsCB, ProgressCB
 from .looking import LRFinderCB, lr_find, no_trace
 from .keep import EarlyStoppingCB, SaveBestCB
@@ -17,6 +17,6 @@ from .preflight import Preflight
 from .replay import NaNStopCB, ReplayCB
 from . import script
 
-__all__ = ['CancelFitException', 'CancelBatchException', 'CancelEpochException', 'Callback', 'run_cbs', 'SingleBatchCB', 'to_cpu',
-           'MetricsCB', 'DeviceCB', 'TrainCB', 'ProgressCB', 'with_cbs', 'Learner', 'TrainLearner', 'MomentumLearner', 'LRFinderCB',
-           'lr_find', 'Accuracy']
+__all__ = ['CancelFitException', 'CancelBatchException', 'CancelEpochException', 'Callback', 'run_cbs',
+           'SingleBatchCB', 'to_cpu', 'MetricsCB', 'DeviceCB', 'TrainCB', 'ProgressCB', 'with_cbs', 'Learner',
+           'TrainLearner', 'MomentumLearner', 'LRFinderCB', 'lr_find', 'Accuracy']

@@ -104,7 +104,7 @@ class _Again(Callback):
 # %% ../nbs/31_replay.ipynb #e2cce13d
 def _run(learn, watch, n):
     "Run the first `n` kept steps; the error if there was one"
-    before = {k: getattr(learn, k, None) for k in ('dls', 'looking', 'n_epochs', 'epochs')}
+    before = {k: getattr(learn, k, None) for k in ('dls', 'looking', 'n_epochs', 'epochs', 'fits')}
     learn.dls,learn.looking = SimpleNamespace(train=[s.batch for s in watch.kept.steps[:n]], valid=None),True
     try: learn.fit(1, valid=False, cbs=watch, keep_opt=True)
     except Exception as e: return e

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from .keep import load_opt, misfit
-from .loop import Callback, Learner
+from .loop import Callback
 from .metrics import MetricsCB
 from .tools.chance import rng_state, set_rng_state
 from .tools.store import Lock, Store
@@ -116,7 +116,7 @@ def _set_start(dls, start):
 def _run_state(learn, me, epoch, done):
     "All that must be kept at `done` batches of `epoch`"
     train,ahead = learn.dls.train,getattr(learn, 'looks_ahead', False)  # ahead: its place is not ours
-    return dict(run=learn.run_id, epoch=epoch, done=done, history=learn.history,
+    return dict(run=learn.run_id, epoch=epoch, done=done, history=learn.history, fits=learn.fits,
                 start=me.start if done else None,
                 model=learn.model.state_dict(), grads=[p.grad for p in learn.model.parameters()],
                 opt=learn.opt.state_dict() if _has_state(learn.opt) else None,
@@ -146,7 +146,7 @@ def _put_back(learn, me, state):
     if state['opt'] is not None: load_opt(learn.opt, state['opt'])
     for p,grad in zip(learn.model.parameters(), state['grads'], strict=True):
         p.grad = None if grad is None else grad.to(device)
-    learn.history[:],learn.run_id = state['history'],state['run']
+    learn.history[:],learn.fits,learn.run_id = state['history'],state['fits'],state['run']
     for name,cb in _stateful(learn, me).items():
         if not isinstance(cb, MetricsCB): cb.load_state_dict(state['cbs'][name])
     if not state['done']: _set_start(learn.dls, state)
@@ -277,10 +277,3 @@ class CheckpointCB(Callback):
     def cleanup_fit(self, learn):
         self.resumed,self.afresh = None,False
         self.lock.release()
-
-# %% ../nbs/27_surviving.ipynb #9075f5b4
-@patch
-def _resume(self:Learner):
-    cbs = [cb for cb in self.cbs if isinstance(cb, CheckpointCB)]
-    if len(cbs) != 1: raise ValueError(f'resume=True needs one CheckpointCB in cbs, there are {len(cbs)}')
-    cbs[0].resume(self)

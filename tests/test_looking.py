@@ -4,9 +4,9 @@ from functools import partial
 import pytest, torch
 from torch import nn
 from miniai.check.kit import difference
-from miniai.learner import Accuracy, Callback, CheckpointCB, ClipGradCB, TrainCB
+from miniai.learner import Accuracy, Callback, CheckpointCB, ClipGradCB, TrainCB, TrainLearner
 from miniai.loop import EVENTS
-from miniai.looking import rng_state
+from miniai.tools.chance import rng_state
 from tests.conftest import ROOT
 from tests.small import Quiet, batches, make, weights
 
@@ -15,7 +15,7 @@ def everything(learn):
     "Whatever looking must leave alone"
     return (weights(learn), [b.clone() for b in learn.model.buffers()], [m.training for m in learn.model.modules()],
             [None if p.grad is None else p.grad.clone() for p in learn.model.parameters()],
-            copy.deepcopy(learn.opt.state_dict()) if learn.opt else None, rng_state(), len(learn.history), set(vars(learn)))
+            copy.deepcopy(learn.opt.state_dict()) if learn.opt else None, rng_state(), len(learn.history), set(vars(learn)) - {'lr_found'})
 
 
 class Watches(Callback):
@@ -50,14 +50,21 @@ def test_lr_find_suggests_a_rate_that_trains(capsys):
 
 
 def test_show_loop_lists_events_in_order_with_times(capsys):
-    learn = make([ClipGradCB(1.), Quiet(), TrainCB()])
-    learn.show_loop()
-    assert 'after_backward        ClipGradCB (training)' in capsys.readouterr().out
-    learn.fit(1)
+    class Records(Callback):
+        on_look = False
+        def after_backward(self, learn): raise AssertionError('the probe must not call this one')
+    learn = make([ClipGradCB(1.), Records(), Quiet()])
     learn.show_loop()
     out = capsys.readouterr().out
     names = [line.split()[0] for line in out.splitlines()]
-    assert [n for n in EVENTS if n in names] == [n for n in names if n in EVENTS] and re.search(r'predict +TrainCB [\d.e-]+ ms', out)
+    assert [n for n in EVENTS if n in names] == [n for n in names if n in EVENTS]
+    assert re.search(r'predict +TrainCB [\d.e-]+ ms', out) and re.search(r'after_backward +Records, ClipGradCB [\d.e-]+ ms \(training\)', out)
+    learn.cbs.append(TrainCB())  # it shows the loop as it will run now, not as it ran
+    learn.show_loop()
+    make(cls=TrainLearner).show_loop()
+    assert re.search(r'predict +TrainLearner.predict [\d.e-]+ ms', capsys.readouterr().out)
+    make(train=[]).show_loop()
+    assert 'no times: the first batch ends with ValueError' in capsys.readouterr().out
 
 
 def script(code): return subprocess.run([sys.executable, '-c', textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True, timeout=120)

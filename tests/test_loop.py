@@ -4,7 +4,6 @@ from functools import partial
 from types import SimpleNamespace
 import pytest, torch, torch.nn.functional as F
 from torch import nn
-from miniai import loop as ml
 from miniai.learner import (Accuracy, Callback, CancelBatchException, CancelEpochException, CancelFitException, DeviceCB, Learner, MetricsCB,
                             MomentumLearner, ProgressCB, TrainCB, TrainLearner)
 from miniai.loop import ACTIONS, EVENTS
@@ -19,7 +18,7 @@ class Recorder(Callback):
         if name not in EVENTS: return object.__getattribute__(self, name)
         def told(learn):
             self.events.append(name)
-            if name in ACTIONS: ml._DEFAULTS[name](learn)
+            if name in ACTIONS: getattr(TrainCB, name)(TrainCB(), learn)
             if name == self.at and self.events.count(name) == self.nth and self.error: raise self.error('raised by the test')
         return told
 
@@ -70,18 +69,22 @@ def expected(at, error, nth=1, epochs=2, n=2, v=2):
     return events,None
 
 
+class Guest(Callback):
+    def before_fit(self, learn): pass
+
+
 @pytest.mark.parametrize('at', EVENTS)
 @pytest.mark.parametrize('error', [CancelBatchException, CancelEpochException, CancelFitException, KeyError, KeyboardInterrupt])
 @pytest.mark.parametrize('nth', [1, 3])
 def test_every_cancel_from_every_event(at, error, nth):
-    rec,guest = Rec(at, error, nth),Callback()
+    rec,guest = Rec(at, error, nth),Guest()
     learn = make([rec], batches(2), batches(2))
     want,escaped = expected(at, error, nth)
     if escaped:
         with pytest.raises(error): learn.fit(2, cbs=guest)
     else: learn.fit(2, cbs=guest)
     assert rec.events == want
-    assert list(learn.cbs) == [rec] and learn._calls is None  # the guest is gone, whatever happened
+    assert list(learn.cbs) == [rec]  # the guest is gone, whatever happened
     rec.error = None
     learn.fit(1)  # and the next fit works
 
@@ -148,7 +151,7 @@ def test_state_during_and_after_a_fit():
     assert (learn.n_epochs, learn.epoch, learn.iter, list(learn.epochs)) == (3, 2, 2, [0, 1, 2])
     assert learn.preds.shape == (3, 3) and learn.loss.dim() == 0 and len(learn.batch) == 2 and isinstance(learn.opt, SGD)
     assert not learn.training and len(learn.history) == 6
-    assert list(learn.history[0]) == ['loss', 'epoch', 'train', 'time']
+    assert list(learn.history[0]) == ['loss', 'epoch', 'train', 'time', 'fit']
 
 
 def test_a_new_optimizer_each_fit_unless_kept():
@@ -178,17 +181,12 @@ def test_opt_func_may_have_just_step_and_zero_grad():
     with pytest.raises(TypeError, match='Plain has none'): learn.lr_find()
 
 
-def test_callbacks_by_name():
-    class EarlyBirdCB(Callback): pass
-    bird = EarlyBirdCB()
-    learn = make([bird, DeviceCB('cpu')])
-    assert learn.early_bird is bird and learn.cb('device') is learn.cbs[1]
-    with pytest.raises(AttributeError, match='nothing'): learn.nothing
-    with pytest.raises(AttributeError, match='no callbacks are named nothing.*early_bird, device'): learn.cb('nothing')
-    learn.cbs.append(EarlyBirdCB())
-    with pytest.raises(AttributeError, match='2 callbacks are named early_bird'): learn.early_bird
-    learn.early_bird = 'real attributes win'
-    assert learn.early_bird == 'real attributes win'
+def test_an_unknown_attribute_is_named_with_its_class_and_the_nearest_one():
+    learn = make(cls=TrainLearner)
+    with pytest.raises(AttributeError, match='TrainLearner has no attribute n_epoch: did you mean one_epoch'): learn.n_epoch
+    learn.fit(1)
+    with pytest.raises(AttributeError, match='no attribute losss: did you mean loss?'): learn.losss
+    assert getattr(learn, 'history_of_things', 3) == 3
 
 
 def test_a_learner_can_be_copied_and_pickled():
@@ -212,10 +210,13 @@ def test_callbacks_may_assign_what_the_loop_uses():
 def test_several_inputs_and_targets():
     data = [(x, x, y, y) for x,y in batches()]
     def loss(preds, a, b): return F.cross_entropy(preds, a) + F.cross_entropy(preds, b)
-    learn = make([TrainCB(n_inp=2), Quiet(accuracy=Accuracy())], data, data, TwoInputs(), loss_func=loss)
-    learn.fit(1)
-    preds = learn.get_preds()
-    assert preds[0].shape == (27, 3) and 0 <= learn.history[-1]['accuracy'] <= 1
+    def first(preds, targets): return (preds.argmax(1) == targets[0]).float().mean()
+    for kwargs in (dict(cbs=[TrainCB(n_inp=2), Quiet(first)]), dict(cbs=[TrainCB(), Quiet(first)], n_inp=2), dict(cbs=[Quiet(first)], n_inp=2)):
+        learn = make(train=data, valid=data, model=TwoInputs(), loss_func=loss, **kwargs)
+        preds,targets = learn.get_preds()  # before the first fit, too
+        learn.fit(1)
+        assert preds.shape == (27, 3) and torch.equal(targets[0], torch.cat([y for _,_,y,_ in data])) and len(targets) == 2
+        assert learn.history[-1]['first'] == pytest.approx(first(*learn.get_preds()).item(), rel=1e-6)
 
 
 def test_dictionary_batches():
@@ -240,8 +241,9 @@ def test_a_model_that_returns_its_own_loss():
 
 
 def test_inputs_alone():
-    learn = make([], [x for x,_ in batches()], None, nn.Linear(6, 6), loss_func=lambda preds: preds.pow(2).mean())
-    learn.fit(1)
+    learn = make([Quiet(mse=F.mse_loss)], [x for x,_ in batches()], None, nn.Linear(6, 6), loss_func=None)
+    learn.fit(1)  # a bare tensor is its own target
+    assert learn.loss_func is F.mse_loss and learn.history[0]['mse'] == pytest.approx(learn.history[0]['loss'])
     learn = make([], [(x,) for x,_ in batches()], None, nn.Linear(6, 6), loss_func=lambda preds: preds.pow(2).mean())
     learn.fit(1)
 
@@ -270,7 +272,7 @@ def test_a_loss_is_picked_and_said(capsys):
     (dict(loss_func=nn.L1Loss(reduction='oops')), 'L1Loss failed'), (dict(cbs=[MetricsCB]), r'write MetricsCB\(\)'),
     (dict(cbs=[MetricsCB]), 'callbacks are objects')])
 def test_errors_say_what_to_do(change, words):
-    with pytest.raises((TypeError, ValueError), match=words): make(**change).fit(1)
+    with pytest.raises((TypeError, ValueError, IndexError, RuntimeError), match=words): make(**change).fit(1)
 
 
 def test_misspelt_events_are_refused():
@@ -280,6 +282,7 @@ def test_misspelt_events_are_refused():
         with pytest.raises(ValueError, match='did you mean after_batch'): f()
     class Fine(Callback):
         after_all = 'no method'
+        def before_fit(self, learn): pass
     make([Fine()]).fit(1)
 
 

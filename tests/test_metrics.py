@@ -1,7 +1,7 @@
 "Metrics, and the bar and table that show them"
 import re, subprocess, sys, textwrap
 import pytest, torch, torch.nn.functional as F
-from miniai.learner import Accuracy, Callback, MetricsCB, ProgressCB, TrainCB
+from miniai.learner import Accuracy, Callback, MetricsCB, ProgressCB
 from tests.conftest import ROOT
 from tests.small import Quiet, batches, make
 
@@ -20,7 +20,7 @@ def test_metrics_equal_those_of_the_whole_set_at_once():
     row = learn.history[-1]
     assert row['loss'] == pytest.approx(F.cross_entropy(preds, y).item(), rel=1e-5)
     assert row['Accuracy'] == row['half'] == pytest.approx((preds.argmax(1) == y).float().mean().item(), rel=1e-6)
-    assert list(row) == ['Accuracy', 'half', 'loss', 'epoch', 'train', 'time']
+    assert list(row) == ['Accuracy', 'half', 'loss', 'epoch', 'train', 'time', 'fit']
 
 
 def test_metrics_agree_with_torchmetrics():
@@ -34,10 +34,12 @@ def test_metrics_agree_with_torchmetrics():
     assert learn.history[-1]['f1'] == pytest.approx(want.item(), rel=1e-6)
 
 
-def test_an_epoch_without_batches_gives_nan_not_an_error():
-    learn = make([Quiet(Accuracy())], train=[], valid=None)
-    learn.fit(1)
-    assert learn.history[0]['loss'] != learn.history[0]['loss']
+def test_an_epoch_without_batches_is_an_error_that_says_which():
+    with pytest.raises(ValueError, match='the training loader gave no batch'): make([Quiet(Accuracy())], train=[], valid=None).fit(1)
+    with pytest.raises(ValueError, match='the validation loader gave no batch'): make([Quiet()], valid=[]).fit(1)
+    learn = make([Quiet()], train=iter(batches()), valid=None)
+    with pytest.raises(ValueError, match='used up'): learn.fit(2)
+    assert [r['epoch'] for r in learn.history] == [0]
 
 
 class Reads(torch.overrides.TorchFunctionMode):
@@ -62,7 +64,7 @@ def test_nothing_is_read_back_in_the_batch_loop():
             learn.opt.step()
             reads.__enter__()
         def cleanup_batch(self, learn): reads.__exit__(None, None, None)
-    make([Watch(), Quiet(Accuracy()), ProgressCB(), TrainCB.__new__(type('T', (Callback,), {}))], batches(200)).fit(1)
+    make([Watch(), Quiet(Accuracy()), ProgressCB()], batches(200)).fit(1)
     assert reads.found == []
     with reads: torch.ones(()).item()
     assert reads.found == ['item']

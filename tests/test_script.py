@@ -45,7 +45,8 @@ def test_as_script_gives_the_same_numbers_in_a_fresh_process(tmp_path):
 
 
 def test_as_script_refuses_by_name():
-    class StrangeCB(Callback): pass
+    class StrangeCB(Callback):
+        def before_fit(self, learn): pass
     with pytest.raises(ValueError, match='StrangeCB'): make([StrangeCB()]).as_script()
     with pytest.raises(ValueError, match='lambda'): make(loss_func=lambda p,t: 0).as_script()
     with pytest.raises(ValueError, match='MomentumLearner'): make(cls=MomentumLearner).as_script()
