@@ -1,7 +1,7 @@
 """Every lesson's exercises: the checks accept our solutions and refuse typical wrong ones with a hint.
 
-tests/exercises/x05_losses.py holds those of 05_losses, xtools_drawn.py those of tools/drawn: `EXERCISES`, a list
-of (check, right, wrong), where `right` is a list of solutions and `wrong` a list of (solution, a piece of the
+tests/exercises/x05_losses.py holds those of 05_losses, xtools_drawn.py those of tools/drawn: `EXERCISES`, a
+list of (check, right, wrong), where `right` is a list of solutions and `wrong` a list of (solution, a piece of the
 text that its report must hold).
 """
 import importlib, re
@@ -43,3 +43,27 @@ def test_every_exercise_is_tried(path):
              wrong in EXERCISES if lesson == f'x{path.stem}' and right and wrong}
     assert called, 'a lesson ends with exercises'
     assert called <= tried, f'not in tests/exercises/x{path.stem}.py: {sorted(called - tried)}'
+
+
+class FailingError(Exception):
+    def __str__(self): raise KeyError('no text')
+
+
+class FailingRepr:
+    def __repr__(self): raise ValueError('not printable')
+
+
+def raises(*args, **kwargs): raise FailingError
+def leaves(*args, **kwargs): raise SystemExit(3)
+def gives_nonsense(*args, **kwargs): return FailingRepr()
+def gives_itself(*args, **kwargs): return gives_itself
+
+
+CHECKS = {check.__name__: check for _,check,right,_ in EXERCISES if not isinstance(right[0], tuple)}
+
+
+@pytest.mark.parametrize('unruly', [None, 3, raises, leaves, gives_nonsense, gives_itself], ids=name)
+@pytest.mark.parametrize('check', CHECKS.values(), ids=CHECKS)
+def test_a_check_always_ends_in_a_report(check, unruly):
+    report = check(unruly)
+    assert report.ok is False and report.failed and str(report) and report._repr_html_()

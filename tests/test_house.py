@@ -131,22 +131,28 @@ def spoken(path):
         else: yield from (line for line in text.splitlines() if '#' in line or '"' in line or "'" in line)
 
 
+def bare_references(text):
+    "Lessons referred to by a number alone: not 05_losses, `lesson 05 (losses)` or `[lesson 05](05_losses.ipynb)`"
+    for m in re.finditer(r'\b[Ll]essons? (\d\d?)\b(?!_)(?: \((\w+)|\]\((\d\d_\w+)\.ipynb)?', text):
+        if not {f'{m[1]}_{m[2]}', m[3]} & STEMS: yield text[max(0, m.start()-30):m.end()+30]
+
+
 @by_name
 def test_references_to_lessons_are_by_name_and_exist(path):
-    "`lesson 05_losses`: a bare number is wrong as soon as a lesson is added"
+    "A bare number is wrong as soon as a lesson is added"
     text = '\n'.join(spoken(path))
     named = set(re.findall(r'\b\d\d_[a-z]+\b', text))
     assert named <= STEMS, f'no such lessons: {sorted(named - STEMS)}'
     links = set(re.findall(r'\]\(([^)#]+\.ipynb)', text))
     assert not [link for link in links if not (path.parent/link).exists()]
-    assert re.findall(r'[^.\n]*\b[Ll]essons? \d\d?\b(?!_)[^.\n]*', text) == []
+    assert list(bare_references(text)) == []
 
 
 @by_module
 def test_references_in_the_package_exist(module):
     named = set(re.findall(r'\b[0-3]\d_[a-z]+\b', source(module)))
     assert named <= STEMS, f'no such lessons: {sorted(named - STEMS)}'
-    assert re.findall(r'\b[Ll]essons? \d\d?\b(?!_).*', source(module)) == []
+    assert list(bare_references(source(module))) == []
 
 
 def test_readme_lists_the_lessons_as_they_are():
@@ -202,3 +208,5 @@ def test_the_rules_see_what_they_look_for():
         ''')
     cls,g = ast.parse(text).body
     assert code_lines(cls, text) == 4 and list(patched(g)) == ['A']
+    assert len(list(bare_references('In lesson 05 and lessons 01 to'))) == 2
+    assert not list(bare_references('lesson 05_losses, [lesson 05](05_losses.ipynb), lesson 05 (losses)'))
