@@ -1,4 +1,4 @@
-"Our layers and lists of layers against PyTorch's: the same numbers from the same seed, the same text; bad input is named"
+"Our layers and lists of layers against PyTorch's: the same numbers and the same text; bad input is named"
 import pickle
 import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
@@ -12,9 +12,10 @@ few = settings(deadline=None, max_examples=60)
 OURS,THEIRS = dict(ModuleList=ModuleList, Sequential=Sequential, Linear=Linear),vars(nn)
 
 
-# Lists -----------------------------------------------------------------------------------------------------------------
+# Lists ------------------------------------------------------------------------------------------------------
 
-LIST_OPS = st.lists(st.tuples(st.sampled_from(['append', 'del', 'set', 'extend', 'slice']), st.integers(-5, 5), st.integers(1, 3)), max_size=8)
+LIST_OPS = st.lists(st.tuples(st.sampled_from(['append', 'del', 'set', 'extend', 'slice']),
+                              st.integers(-5, 5), st.integers(1, 3)), max_size=8)
 
 
 @few
@@ -33,7 +34,8 @@ def test_lists_of_layers_behave_alike(kind, ops):
     a,b = OURS[kind](),THEIRS[kind]()
     for op,i,n in ops:
         assert attempt(a, OURS, op, i, n) == attempt(b, THEIRS, op, i, n), (op, i, n)
-        assert repr(a) == repr(b) and len(a) == len(b) and [type(m).__name__ for m in a] == [type(m).__name__ for m in b]
+        assert repr(a) == repr(b) and len(a) == len(b)
+        assert [type(m).__name__ for m in a] == [type(m).__name__ for m in b]
         assert [n for n,_ in a.named_modules()] == [n for n,_ in b.named_modules()]
         for s in (slice(1, None), slice(None, None, 2), slice(-2, None)):
             assert repr(a[s]) == repr(b[s]) and list(a[s].state_dict()) == list(b[s].state_dict())
@@ -60,11 +62,12 @@ def test_one_layer_in_several_places_is_called_in_each():
 
 def test_names_by_a_dictionary():
     m = Sequential(dict(body=Linear(2, 3), head=Linear(3, 1)))
-    assert list(m.state_dict()) == ['body.weight', 'body.bias', 'head.weight', 'head.bias'] and m[-1] is m.head
+    assert list(m.state_dict()) == ['body.weight', 'body.bias', 'head.weight', 'head.bias']
+    assert m[-1] is m.head
     assert list(m[1:].state_dict()) == ['head.weight', 'head.bias']
 
 
-# Layers ----------------------------------------------------------------------------------------------------------------
+# Layers -----------------------------------------------------------------------------------------------------
 
 @few
 @given(st.integers(1, 3000), st.integers(1, 5), st.booleans(), st.integers(0, 2**31))
@@ -111,21 +114,27 @@ def test_the_other_layers():
     assert torch.equal(ReLU()(x), nn.ReLU()(x))
     y = x.clone()
     assert ReLU(inplace=True)(y) is y and y.min() >= 0
-    for a,b in ((ReLU(True), nn.ReLU(True)), (Flatten(0, 1), nn.Flatten(0, 1)), (Dropout(0.3), nn.Dropout(0.3))): assert repr(a) == repr(b)
+    for a,b in ((ReLU(True), nn.ReLU(True)), (Flatten(0, 1), nn.Flatten(0, 1)),
+                (Dropout(0.3), nn.Dropout(0.3))): assert repr(a) == repr(b)
     assert torch.equal(Lambda(torch.tanh)(x), x.tanh()) and repr(Lambda(torch.tanh)) == 'Lambda(tanh)'
-    assert repr(Lambda(Linear(1, 1))) == 'Lambda(\n  (func): Linear(in_features=1, out_features=1, bias=True)\n)'
+    assert repr(Lambda(Linear(1,
+                              1))) == 'Lambda(\n  (func): Linear(in_features=1, out_features=1, bias=True)\n)'
     assert pickle.loads(pickle.dumps(Lambda(torch.tanh))).func is torch.tanh
 
 
-# Errors ----------------------------------------------------------------------------------------------------------------
+# Errors -----------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('act,error,text', [
-    (lambda: Sequential([ReLU()]), TypeError, 'star'), (lambda: Sequential(nn.ReLU), TypeError, r'call the class: ReLU\('),
-    (lambda: Sequential(torch.relu), TypeError, 'Lambda'), (lambda: ModuleList([3]), TypeError, 'a Module or None, got a int'),
-    (lambda: ModuleList([ReLU()])[1], IndexError, 'range'), (lambda: ModuleList([ReLU()])['0'], TypeError, 'integer'),
+    (lambda: Sequential([ReLU()]), TypeError, 'star'),
+    (lambda: Sequential(nn.ReLU), TypeError, r'call the class: ReLU\('),
+    (lambda: Sequential(torch.relu), TypeError, 'Lambda'),
+    (lambda: ModuleList([3]), TypeError, 'a Module or None, got a int'),
+    (lambda: ModuleList([ReLU()])[1], IndexError, 'range'),
+    (lambda: ModuleList([ReLU()])['0'], TypeError, 'integer'),
     (lambda: ModuleList([ReLU()]).__setitem__(0, 3), TypeError, 'got a int'),
     (lambda: ModuleList([ReLU()])(1), NotImplementedError, 'ModuleList has no `forward`'),
-    (lambda: Linear(784/2, 1), TypeError, 'in_features.*392.0'), (lambda: Linear(2, '3'), TypeError, "out_features.*'3'"),
+    (lambda: Linear(784/2, 1), TypeError, 'in_features.*392.0'),
+    (lambda: Linear(2, '3'), TypeError, "out_features.*'3'"),
     (lambda: Linear(3, 4)(torch.ones(2, 5)), ValueError, r'in_features=3.*shape \(2, 5\).*must be 3'),
     (lambda: Linear(3, 4)(torch.ones(2, 3).double()), ValueError, 'torch.float64.*make it torch.float32'),
     (lambda: Dropout(1.5), ValueError, 'got 1.5'), (lambda: Lambda(3), TypeError, 'got int')])
@@ -136,7 +145,8 @@ def test_bad_input_is_named(act, error, text):
 def test_bytes_are_named_with_the_cure():
     "What `load_digits` gives, straight into a layer"
     x = load_digits(20, 10)[0]
-    with pytest.raises(ValueError, match=r'torch.uint8.*x.float\(\)/255'): Sequential(Flatten(), Linear(784, 10))(x)
+    with pytest.raises(ValueError, match=r'torch.uint8.*x.float\(\)/255'):
+        Sequential(Flatten(), Linear(784, 10))(x)
 
 
 def test_other_errors_of_a_linear_layer_stay():
@@ -151,7 +161,7 @@ def test_numpy_and_other_whole_numbers_are_sizes():
     assert m(torch.ones(1, 2)).shape == (1, 3) and repr(m) == repr(nn.Linear(2, 3))
 
 
-# In company ------------------------------------------------------------------------------------------------------------
+# In company -------------------------------------------------------------------------------------------------
 
 def test_training_gives_the_losses_of_torch():
     "Dropout included, from the same seed"
@@ -167,7 +177,8 @@ def test_training_gives_the_losses_of_torch():
             model.zero_grad()
             seen.append(loss.item())
         return torch.tensor(seen)
-    torch.testing.assert_close(losses(Linear, ReLU, Dropout, Sequential), losses(nn.Linear, nn.ReLU, nn.Dropout, nn.Sequential))
+    torch.testing.assert_close(losses(Linear, ReLU, Dropout, Sequential),
+                               losses(nn.Linear, nn.ReLU, nn.Dropout, nn.Sequential))
 
 
 def test_exports():

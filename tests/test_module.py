@@ -10,26 +10,33 @@ from miniai.check.module import check_module
 from miniai.layers import Dropout, Flatten, Lambda, Linear, ModuleList, ReLU, Sequential
 from miniai.module import Module, Parameter
 
-OURS = dict(Module=Module, Sequential=Sequential, ModuleList=ModuleList, Linear=Linear, ReLU=ReLU, Flatten=Flatten, Dropout=Dropout,
+OURS = dict(Module=Module, Sequential=Sequential, ModuleList=ModuleList, Linear=Linear, ReLU=ReLU,
+            Flatten=Flatten, Dropout=Dropout,
             Parameter=Parameter, BatchNorm1d=nn.BatchNorm1d, LSTM=nn.LSTM)
 THEIRS = {name: getattr(nn, name) for name in OURS}
 few = settings(deadline=None, max_examples=60)
 
 
-# Random trees: a spec is plain data, and `build` makes a model of it from either set of classes ------------------------
+# Random trees: a spec is plain data, and `build` makes a model of it from either set of classes -------------
 
 NAMES = st.sampled_from(['a', 'b', 'fc', 'layers', 'weight', 'x1', '_under'])
 SIZES = st.integers(1, 4)
 LEAVES = st.one_of(
-    st.tuples(st.just('Linear'), SIZES, SIZES, st.booleans()), st.tuples(st.just('ReLU'), st.booleans()), st.tuples(st.just('Flatten'), st.integers(0, 2)),
-    st.tuples(st.just('Dropout'), st.sampled_from([0.1, 0.5])), st.tuples(st.just('BatchNorm1d'), SIZES), st.tuples(st.just('LSTM'), SIZES, SIZES),
-    st.tuples(st.just('again'), st.integers(0, 5)), st.tuples(st.just('none')), st.tuples(st.just('torch'), SIZES))
-PARTS = st.one_of(st.tuples(st.just('param'), SIZES), st.tuples(st.just('same param'), st.integers(0, 5)), st.tuples(st.just('buffer'), SIZES, st.booleans()),
+    st.tuples(st.just('Linear'), SIZES, SIZES, st.booleans()), st.tuples(st.just('ReLU'), st.booleans()),
+    st.tuples(st.just('Flatten'), st.integers(0, 2)),
+    st.tuples(st.just('Dropout'), st.sampled_from([0.1, 0.5])), st.tuples(st.just('BatchNorm1d'), SIZES),
+    st.tuples(st.just('LSTM'), SIZES, SIZES),
+    st.tuples(st.just('again'), st.integers(0, 5)), st.tuples(st.just('none')),
+    st.tuples(st.just('torch'), SIZES))
+PARTS = st.one_of(st.tuples(st.just('param'), SIZES), st.tuples(st.just('same param'), st.integers(0, 5)),
+                  st.tuples(st.just('buffer'), SIZES, st.booleans()),
                   st.tuples(st.just('number')))
 TREES = st.recursive(LEAVES, lambda inner: st.one_of(
-    st.tuples(st.just('Sequential'), st.lists(inner, max_size=4)), st.tuples(st.just('ModuleList'), st.lists(inner, max_size=4)),
+    st.tuples(st.just('Sequential'), st.lists(inner, max_size=4)),
+    st.tuples(st.just('ModuleList'), st.lists(inner, max_size=4)),
     st.tuples(st.just('named'), st.dictionaries(NAMES, inner, max_size=3)),
-    st.tuples(st.just('Net'), st.dictionaries(NAMES, st.one_of(inner, PARTS), max_size=4), st.sampled_from(['', 'n=3', 'one\ntwo']))), max_leaves=8)
+    st.tuples(st.just('Net'), st.dictionaries(NAMES, st.one_of(inner, PARTS), max_size=4),
+              st.sampled_from(['', 'n=3', 'one\ntwo']))), max_leaves=8)
 ROOTS = st.tuples(st.just('Net'), st.dictionaries(NAMES, st.one_of(TREES, PARTS), max_size=4), st.just(''))
 
 
@@ -44,7 +51,8 @@ def build(spec, lib):
     def fill(net, name, part):
         kind,*args = part
         if kind == 'param': params.append(lib['Parameter'](torch.randn(args[0])))
-        if kind == 'param' or kind == 'same param' and params: setattr(net, name, params[args[0] % len(params)] if kind == 'same param' else params[-1])
+        if kind == 'param' or kind == 'same param' and params:
+            setattr(net, name, params[args[0] % len(params)] if kind == 'same param' else params[-1])
         elif kind == 'buffer': net.register_buffer(name, torch.randn(args[0]), persistent=args[1])
         elif kind == 'number': setattr(net, name, 3)
         elif kind != 'same param': net.add_module(name, make(part))
@@ -56,7 +64,9 @@ def build(spec, lib):
         elif kind in ('Sequential', 'ModuleList'):
             inner = [m for m in map(make, args[0]) if m is not None]
             m = lib[kind](*inner) if kind == 'Sequential' else lib[kind](inner)
-        elif kind == 'named': m = lib['Sequential'](OrderedDict((n, m) for n,s in args[0].items() if (m := make(s)) is not None))
+        elif kind == 'named':
+            m = lib['Sequential'](OrderedDict((n, m) for n,s in args[0].items()
+                                              if (m := make(s)) is not None))
         elif kind == 'Net':
             m = net_class(lib['Module'], args[1])()
             for name,part in args[0].items(): fill(m, name, part)
@@ -66,7 +76,8 @@ def build(spec, lib):
     return make(spec)
 
 
-def names(pairs): return [(n, tuple(x.shape) if isinstance(x, torch.Tensor) else type(x).__name__) for n,x in pairs]
+def names(pairs):
+    return [(n, tuple(x.shape) if isinstance(x, torch.Tensor) else type(x).__name__) for n,x in pairs]
 
 
 @few
@@ -79,7 +90,8 @@ def test_random_trees_look_alike(spec):
     for walk in ('named_parameters', 'named_buffers', 'named_modules'):
         assert names(getattr(a, walk)(prefix='p')) == names(getattr(b, walk)(prefix='p')), walk
     assert names(a.named_parameters(recurse=False)) == names(b.named_parameters(recurse=False))
-    assert len(list(a.modules())) == len(list(b.modules())) and len(list(a.buffers())) == len(list(b.buffers()))
+    assert len(list(a.modules())) == len(list(b.modules()))
+    assert len(list(a.buffers())) == len(list(b.buffers()))
     assert [p.shape for p in a.parameters()] == [p.shape for p in b.parameters()]
     seen = [],[]
     for m,s in zip((a, b), seen): m.apply(lambda x: s.append(type(x).__name__))
@@ -96,10 +108,12 @@ def test_state_dicts_move_both_ways(spec):
     assert list(sa) == list(sb) and not any(t.requires_grad for t in sa.values())
     held = dict(a.named_parameters())
     values = {k: torch.randn_like(t) if t.is_floating_point() else t+1 for k,t in sb.items()}
-    values = {k: values[next(o for o in sb if sb[o].data_ptr() == sb[k].data_ptr() or o == k)] for k in sb}  # shared ones have one value
+    # shared ones have one value
+    values = {k: values[next(o for o in sb if sb[o].data_ptr() == sb[k].data_ptr() or o == k)] for k in sb}
     b.load_state_dict(values)
     assert a.load_state_dict(b.state_dict()) == ([], [])
-    for k,t in a.state_dict().items(): assert torch.equal(t, values[k]) and t.data_ptr() != b.state_dict()[k].data_ptr()
+    for k,t in a.state_dict().items():
+        assert torch.equal(t, values[k]) and t.data_ptr() != b.state_dict()[k].data_ptr()
     assert all(p is held[n] for n,p in a.named_parameters())
     fresh = build(spec, THEIRS)
     fresh.load_state_dict(a.state_dict())
@@ -118,14 +132,15 @@ def test_copies_are_alike_and_share_nothing(spec):
     for k,t in a.state_dict().items(): assert torch.equal(t, before[k])
 
 
-OPS = st.lists(st.tuples(st.sampled_from(['param', 'module', 'torch module', 'buffer', 'unsaved', 'tensor', 'none', 'number', 'del', 'add none']),
+OPS = st.lists(st.tuples(st.sampled_from(['param', 'module', 'torch module', 'buffer', 'unsaved', 'tensor',
+                                          'none', 'number', 'del', 'add none']),
                          st.sampled_from('abc')), max_size=12)
 
 
 @few
 @given(OPS)
 def test_random_assignments_end_alike(ops):
-    "The same things set, replaced and deleted on both, in the same order: the same names, or an error on both sides"
+    "The same things set, replaced and deleted on both: the same names, or an error on both sides"
     def do(m, lib, op, name):
         if op == 'param': setattr(m, name, lib['Parameter'](torch.ones(2)))
         elif op == 'module': setattr(m, name, lib['ReLU']())
@@ -143,34 +158,44 @@ def test_random_assignments_end_alike(ops):
     a,b = Module(),nn.Module()
     for op,name in ops:
         assert attempt(a, OURS, op, name) == attempt(b, THEIRS, op, name), (op, name, ops)
-        for n in 'abc': assert hasattr(a, n) == hasattr(b, n) and type(getattr(a, n, 0)).__name__.replace('Parameter', 'Tensor') == \
+        for n in 'abc':
+            assert hasattr(a, n) == hasattr(b, n)
+            assert type(getattr(a, n, 0)).__name__.replace('Parameter', 'Tensor') == \
             type(getattr(b, n, 0)).__name__.replace('Parameter', 'Tensor')
-        assert names(a.named_parameters()) == names(b.named_parameters()) and names(a.named_buffers()) == names(b.named_buffers())
-        assert names(a.named_children()) == names(b.named_children()) and list(a.state_dict()) == list(b.state_dict())
+        assert names(a.named_parameters()) == names(b.named_parameters())
+        assert names(a.named_buffers()) == names(b.named_buffers())
+        assert names(a.named_children()) == names(b.named_children())
+        assert list(a.state_dict()) == list(b.state_dict())
         assert repr(a) == repr(b)
 
 
-# Parameter -----------------------------------------------------------------------------------------------------------------
+# Parameter --------------------------------------------------------------------------------------------------
 
 def test_parameters_pass_for_each_other():
     p,q = Parameter(torch.ones(2)),nn.Parameter(torch.ones(2))
-    assert all(isinstance(t, cls) for t in (p, q) for cls in (Parameter, nn.Parameter)) and not isinstance(torch.ones(2, requires_grad=True), Parameter)
+    assert all(isinstance(t, cls) for t in (p, q) for cls in (Parameter, nn.Parameter))
+    assert not isinstance(torch.ones(2, requires_grad=True), Parameter)
     theirs = nn.Module()
     theirs.p = p
     mine = Module()
     mine.q = q
-    assert [n for n,_ in theirs.named_parameters()] == ['p'] and [n for n,_ in mine.named_parameters()] == ['q']
+    assert [n for n,_ in theirs.named_parameters()] == ['p']
+    assert [n for n,_ in mine.named_parameters()] == ['q']
     data = torch.zeros(3)
-    assert Parameter(data).data_ptr() == data.data_ptr() and not hasattr(data, '_is_param') and not data.requires_grad
+    assert Parameter(data).data_ptr() == data.data_ptr() and not hasattr(data, '_is_param')
+    assert not data.requires_grad
     assert not Parameter(torch.ones(1, dtype=torch.int64), requires_grad=False).requires_grad
     with pytest.raises(TypeError, match='got float'): Parameter(1.)
 
 
-@pytest.mark.parametrize('again', [copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p)), lambda p: saved(p)], ids=['deepcopy', 'pickle', 'torch.save'])
+@pytest.mark.parametrize('again',
+                         [copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p)), lambda p: saved(p)],
+                         ids=['deepcopy', 'pickle', 'torch.save'])
 def test_a_parameter_stays_one(again):
     p = Parameter(torch.arange(3.), requires_grad=False)
     q = again(p)
-    assert isinstance(q, Parameter) and torch.equal(p, q) and q.data_ptr() != p.data_ptr() and not q.requires_grad
+    assert isinstance(q, Parameter) and torch.equal(p, q) and q.data_ptr() != p.data_ptr()
+    assert not q.requires_grad
 
 
 def saved(x, **kwargs):
@@ -191,7 +216,7 @@ def test_torch_optimizers_and_schedulers_take_ours():
     assert all(not torch.equal(p, b) for p,b in zip(m.parameters(), before))
 
 
-# What hangs on a module -----------------------------------------------------------------------------------------------------
+# What hangs on a module -------------------------------------------------------------------------------------
 
 class Net(Module):
     "At the top of the file, so that it can be pickled"
@@ -205,15 +230,19 @@ class Net(Module):
     def forward(self, x, which=0): return self.heads[which](self.body(x))
 
 
-@pytest.mark.parametrize('again', [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), lambda m: saved(m, weights_only=False)],
+@pytest.mark.parametrize('again',
+                         [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)),
+                          lambda m: saved(m, weights_only=False)],
                          ids=['deepcopy', 'pickle', 'torch.save'])
 def test_copies_of_a_whole_model(again):
     m = Net().eval()
     m.body[0].weight.requires_grad_(False)
     twin = again(m)
     x = torch.randn(5, 3)
-    assert torch.equal(m(x), twin(x)) and twin.heads[0].weight is twin.heads[1].weight and not twin.body[0].weight.requires_grad
-    assert list(twin.state_dict()) == list(m.state_dict()) and 'cache' not in twin.state_dict() and not twin.training
+    assert torch.equal(m(x), twin(x)) and twin.heads[0].weight is twin.heads[1].weight
+    assert not twin.body[0].weight.requires_grad
+    assert list(twin.state_dict()) == list(m.state_dict()) and 'cache' not in twin.state_dict()
+    assert not twin.training
     assert all(isinstance(p, Parameter) for p in twin.parameters())
     twin.extra = Parameter(torch.ones(1))
     assert 'extra' not in m.state_dict() and 'extra' in twin.state_dict()
@@ -223,7 +252,8 @@ def test_copies_of_a_whole_model(again):
 
 def test_state_dict_through_a_file_with_weights_only():
     m,twin = Net(),Net()
-    assert str(twin.load_state_dict(saved(m.state_dict(), weights_only=True))) == 'LoadResult(missing_keys=[], unexpected_keys=[])'
+    loaded = twin.load_state_dict(saved(m.state_dict(), weights_only=True))
+    assert str(loaded) == 'LoadResult(missing_keys=[], unexpected_keys=[])'
     for a,b in zip(m.state_dict().values(), twin.state_dict().values()): assert torch.equal(a, b)
 
 
@@ -233,7 +263,8 @@ def test_to_keeps_parameters_and_whole_numbers():
     m(torch.randn(4, 3)).sum().backward()
     assert m.to(torch.float64) is m and all(p is h for p,h in zip(m.parameters(), held))
     assert {p.dtype for p in held} == {torch.float64} == {p.grad.dtype for p in held if p.grad is not None}
-    assert m.count.dtype == torch.int64 and m.cache.dtype == torch.float64 and m.body[2].running_mean.dtype == torch.float64
+    assert m.count.dtype == torch.int64 and m.cache.dtype == torch.float64
+    assert m.body[2].running_mean.dtype == torch.float64
     m.to(torch.ones(1, dtype=torch.bfloat16))
     assert m.cache.dtype == torch.bfloat16
     m.to('cpu', torch.float32, non_blocking=True).float().cpu()
@@ -250,7 +281,8 @@ def test_cuda_and_back():
     m = Net()
     held = list(m.parameters())
     m.cuda()
-    assert all(p is h and p.is_cuda for p,h in zip(m.parameters(), held)) and m.count.is_cuda and m.body[2].running_mean.is_cuda
+    assert all(p is h and p.is_cuda for p,h in zip(m.parameters(), held)) and m.count.is_cuda
+    assert m.body[2].running_mean.is_cuda
     m(torch.randn(4, 3, device='cuda')).sum().backward()
     m.cpu()
     assert not any(p.is_cuda or p.grad is not None and p.grad.is_cuda for p in held) and not m.count.is_cuda
@@ -268,7 +300,7 @@ def test_zero_grad_and_requires_grad():
     with pytest.raises(ValueError, match='mode'): m.train(1)
 
 
-# Hooks -----------------------------------------------------------------------------------------------------------------------
+# Hooks ------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('base', [Module, nn.Module])
 def test_hooks_do_the_same_on_both(base):
@@ -286,7 +318,8 @@ def test_hooks_do_the_same_on_both(base):
     m.register_forward_pre_hook(note('one value', lambda m,a: a[0]+1))
     m.register_forward_pre_hook(note('a tuple', lambda m,a: (a[0]*2,)))
     assert m(1, plus=2) == 60
-    assert log == [('one value', (1,)), ('a tuple', (2,)), ('first', (4,), 6), ('second', (4,), 6), ('third', (4,), 60)]
+    assert log == [('one value', (1,)), ('a tuple', (2,)), ('first', (4,), 6), ('second', (4,), 6),
+                   ('third', (4,), 60)]
 
 
 @pytest.mark.parametrize('base', [Module, nn.Module])
@@ -336,7 +369,7 @@ def append_to(log):
     return hook
 
 
-# Errors ------------------------------------------------------------------------------------------------------------------------
+# Errors -----------------------------------------------------------------------------------------------------
 
 class Forgot(Module):
     def __init__(self, what):
@@ -348,10 +381,14 @@ class Forgot(Module):
     def forward(self, x): return x
 
 
-@pytest.mark.parametrize('what', ['module', 'parameter', 'buffer', 'add', 'call', 'parameters', 'state_dict', 'repr', 'train'])
+@pytest.mark.parametrize('what',
+                         ['module', 'parameter', 'buffer', 'add', 'call', 'parameters', 'state_dict', 'repr',
+                          'train'])
 def test_forgotten_super_init(what):
-    acts = dict(call=lambda m: m(1), parameters=lambda m: list(m.parameters()), state_dict=lambda m: m.state_dict(), repr=repr, train=lambda m: m.train())
-    with pytest.raises(AttributeError, match=r'Forgot.*super\(\).__init__\(\)'): acts.get(what, lambda m: m)(Forgot(what))
+    acts = dict(call=lambda m: m(1), parameters=lambda m: list(m.parameters()),
+                state_dict=lambda m: m.state_dict(), repr=repr, train=lambda m: m.train())
+    with pytest.raises(AttributeError, match=r'Forgot.*super\(\).__init__\(\)'):
+        acts.get(what, lambda m: m)(Forgot(what))
 
 
 def test_plain_attributes_before_super_init_are_fine():
@@ -377,15 +414,20 @@ def test_a_failing_property_says_why():
 
 
 @pytest.mark.parametrize('act,error,text', [
-    (lambda m: setattr(m.body[0], 'weight', torch.ones(4, 3)), TypeError, 'Linear.weight takes a Parameter or None, got a Tensor; wrap'),
+    (lambda m: setattr(m.body[0], 'weight', torch.ones(4, 3)), TypeError,
+     'Linear.weight takes a Parameter or None, got a Tensor; wrap'),
     (lambda m: setattr(m, 'body', 3), TypeError, 'a Module or None, got a int'),
     (lambda m: setattr(m, 'count', 'x'), TypeError, 'a tensor or None, got a str'),
-    (lambda m: m.add_module('a.b', ReLU()), ValueError, "got 'a.b'"), (lambda m: m.add_module('', ReLU()), ValueError, "got ''"),
-    (lambda m: m.add_module(3, ReLU()), ValueError, 'got 3'), (lambda m: m.add_module('forward', ReLU()), ValueError, 'forward'),
-    (lambda m: m.add_module('x', ReLU), TypeError, 'call the class'), (lambda m: m.add_module('x', torch.relu), TypeError, 'Lambda'),
+    (lambda m: m.add_module('a.b', ReLU()), ValueError, "got 'a.b'"),
+    (lambda m: m.add_module('', ReLU()), ValueError, "got ''"),
+    (lambda m: m.add_module(3, ReLU()), ValueError, 'got 3'),
+    (lambda m: m.add_module('forward', ReLU()), ValueError, 'forward'),
+    (lambda m: m.add_module('x', ReLU), TypeError, 'call the class'),
+    (lambda m: m.add_module('x', torch.relu), TypeError, 'Lambda'),
     (lambda m: m.register_buffer('x', 3), TypeError, 'got a int'),
     (lambda m: m.register_buffer('body', torch.ones(1)), ValueError, "already has an attribute 'body'"),
-    (lambda m: m.train('no'), ValueError, "mode.*'no'"), (lambda m: m.heads(1), NotImplementedError, 'ModuleList has no `forward`')])
+    (lambda m: m.train('no'), ValueError, "mode.*'no'"),
+    (lambda m: m.heads(1), NotImplementedError, 'ModuleList has no `forward`')])
 def test_bad_input_is_named(act, error, text):
     with pytest.raises(error, match=text): act(Net())
 
@@ -393,7 +435,8 @@ def test_bad_input_is_named(act, error, text):
 def test_a_forward_that_returns_nothing_is_named():
     class NoReturn(Module):
         def forward(self, x): x*2
-    with pytest.raises(TypeError, match='NoReturn.forward gave None.*return'): Sequential(NoReturn(), ReLU())(torch.ones(1))
+    with pytest.raises(TypeError, match='NoReturn.forward gave None.*return'):
+        Sequential(NoReturn(), ReLU())(torch.ones(1))
     seen = NoReturn()
     seen.register_forward_hook(lambda m,args,out: args[0])   # what a hook gives is a result, too
     assert seen(3) == 3
@@ -417,25 +460,30 @@ def test_loading_says_everything_and_changes_nothing():
     state['heads.0.bias'] = 'no tensor'
     state['extra'] = state.pop('count')
     with pytest.raises(RuntimeError) as e: m.load_state_dict(state)
-    for text in ("not fit Net", "'body.0.weight' has shape (5, 3) there and (4, 3) here", "'heads.0.bias' is a str", "missing there: 'count'",
+    for text in ("not fit Net", "'body.0.weight' has shape (5, 3) there and (4, 3) here",
+                 "'heads.0.bias' is a str", "missing there: 'count'",
                  "unknown here: 'extra'"): assert text in str(e.value)
     for k,t in m.state_dict().items(): assert torch.equal(t, before[k])
-    with pytest.raises(RuntimeError, match='shape'): m.load_state_dict(state, strict=False)  # a wrong shape is never right
+    # a wrong shape is never right
+    with pytest.raises(RuntimeError, match='shape'): m.load_state_dict(state, strict=False)
     with pytest.raises(TypeError, match='got list'): m.load_state_dict([1])
     res = m.load_state_dict({'count': torch.tensor(9), 'odd': 1}, strict=False)
-    assert m.count == 9 and 'extra' not in res.missing_keys and res.unexpected_keys == ['odd'] and len(res.missing_keys) == len(before)-1
+    assert m.count == 9 and 'extra' not in res.missing_keys and res.unexpected_keys == ['odd']
+    assert len(res.missing_keys) == len(before)-1
 
 
 def test_a_scalar_does_not_broadcast_over_a_weight():
-    with pytest.raises(RuntimeError, match='shape'): Linear(2, 2).load_state_dict({'weight': torch.tensor(1.), 'bias': torch.zeros(2)})
+    with pytest.raises(RuntimeError, match='shape'):
+        Linear(2, 2).load_state_dict({'weight': torch.tensor(1.), 'bias': torch.zeros(2)})
 
 
 def test_long_lists_of_names_are_cut():
     m = Linear(2, 2)
-    with pytest.raises(RuntimeError, match='and 92 more'): m.load_state_dict({**m.state_dict(), **{f'x{i}': 1 for i in range(100)}})
+    with pytest.raises(RuntimeError, match='and 92 more'):
+        m.load_state_dict({**m.state_dict(), **{f'x{i}': 1 for i in range(100)}})
 
 
-# Out of sight ------------------------------------------------------------------------------------------------------------------
+# Out of sight -----------------------------------------------------------------------------------------------
 
 class Lost(Module):
     "A model with a head that is found, and attributes that hide something"
@@ -454,9 +502,12 @@ def told(f):
 
 
 @pytest.mark.parametrize('attrs,text', [
-    (dict(layers=[Linear(1, 1), ReLU()]), 'Lost.layers is a plain list'), (dict(layers=(nn.Linear(1, 1),)), 'Lost.layers is a plain tuple'),
-    (dict(d={'a': Linear(1, 1)}), 'Lost.d is a plain dict'), (dict(d={'a': [Linear(1, 1)]}), 'Lost.d is a plain dict'),
-    (dict(s={Linear(1, 1)}), 'Lost.s is a plain set'), (dict(ws=[Parameter(torch.ones(1))]), 'Lost.ws is a plain list')])
+    (dict(layers=[Linear(1, 1), ReLU()]), 'Lost.layers is a plain list'),
+    (dict(layers=(nn.Linear(1, 1),)), 'Lost.layers is a plain tuple'),
+    (dict(d={'a': Linear(1, 1)}), 'Lost.d is a plain dict'),
+    (dict(d={'a': [Linear(1, 1)]}), 'Lost.d is a plain dict'),
+    (dict(s={Linear(1, 1)}), 'Lost.s is a plain set'),
+    (dict(ws=[Parameter(torch.ones(1))]), 'Lost.ws is a plain list')])
 def test_hidden_layers_are_told_once_beside_a_head(attrs, text):
     "The head alone has parameters: 0.1 said nothing"
     m = Lost(**attrs)
@@ -483,9 +534,11 @@ def test_what_hides_nothing_is_not_told():
     loop = [ReLU(), 3]
     loop.append(loop)
     teacher = Linear(1, 1).requires_grad_(False)         # hidden, frozen: on purpose
-    quiet = Lost(layers=[ReLU(), 3], x=torch.ones(2), h=torch.ones(1, requires_grad=True)*2, d={'a': 1}, teacher=[teacher],
+    quiet = Lost(layers=[ReLU(), 3], x=torch.ones(2), h=torch.ones(1, requires_grad=True)*2, d={'a': 1},
+                 teacher=[teacher],
                  long=list(range(10**6)), loop=loop, text='abc', inner=Linear(1, 1), opt=None)
-    for m in (Listed(), quiet, Module(), Sequential(ReLU(), nn.ReLU())): assert told(lambda m=m: list(m.parameters())) == []
+    for m in (Listed(), quiet, Module(), Sequential(ReLU(), nn.ReLU())):
+        assert told(lambda m=m: list(m.parameters())) == []
     m = Lost(layers=[Linear(1, 1)])
     assert told(lambda: (list(m.named_parameters()), list(m.parameters(recurse=False)))) == []
 
@@ -499,13 +552,15 @@ def test_torch_refuses_ours():
     with pytest.raises(TypeError, match='Linear is not a Module subclass'): nn.Sequential(Linear(1, 1))
 
 
-# Pure, and in company ------------------------------------------------------------------------------------------------------------
+# Pure, and in company ---------------------------------------------------------------------------------------
 
 def test_nothing_of_torch_module_is_called():
-    names = ['__call__', '__setattr__', '__init__', 'state_dict', 'load_state_dict', 'parameters', 'named_parameters', 'train', '_apply', '__repr__']
+    names = ['__call__', '__setattr__', '__init__', 'state_dict', 'load_state_dict', 'parameters',
+             'named_parameters', 'train', '_apply', '__repr__']
     def refuse(*args, **kwargs): raise AssertionError('PyTorch was asked')
     with mock.patch.multiple(nn.Module, **{n: refuse for n in names}):
-        m = Sequential(Flatten(), Linear(6, 4), ReLU(), Dropout(0.1), Lambda(torch.tanh), ModuleList([Linear(4, 2)])[0])
+        m = Sequential(Flatten(), Linear(6, 4), ReLU(), Dropout(0.1), Lambda(torch.tanh),
+                       ModuleList([Linear(4, 2)])[0])
         m.train()(torch.randn(5, 2, 3)).sum().backward()
         m.load_state_dict(m.eval().to(torch.float64).float().state_dict())
         assert len(list(m.parameters())) == 4 and 'Linear' in repr(m)
@@ -525,7 +580,8 @@ def test_compile_takes_ours_whole():
 def test_a_whole_torch_network_inside():
     inner = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     m = Sequential(Linear(5, 8), inner, Linear(8, 2))
-    assert {n for n,_ in inner.named_parameters()} == {n[2:] for n,_ in m.named_parameters() if n.startswith('1.')}
+    assert {n for n,_ in inner.named_parameters()} == {n[2:] for n,_ in m.named_parameters()
+                                                       if n.startswith('1.')}
     m.eval().to(torch.float64)
     assert not inner.dropout.training and m(torch.randn(2, 3, 5).double()).dtype == torch.float64
     m.load_state_dict(copy.deepcopy(m).state_dict())
@@ -541,7 +597,7 @@ def test_a_torch_batch_norm_travels_both_ways():
     b.load_state_dict(a.state_dict())
 
 
-# The check refuses broken ones, by name --------------------------------------------------------------------------------------------
+# The check refuses broken ones, by name ---------------------------------------------------------------------
 
 MUTANTS = []
 
@@ -577,7 +633,9 @@ class ChildrenFirst(Module):
 @mutant("note a Parameter's name")
 class EveryTensor(Module):
     def __setattr__(self, name, value):
-        super().__setattr__(name, Parameter(value) if isinstance(value, torch.Tensor) and value.is_floating_point() else value)
+        super().__setattr__(name,
+                            Parameter(value) if isinstance(value, torch.Tensor)
+                            and value.is_floating_point() else value)
 
 
 @mutant('call `child.train(mode)`')
@@ -660,7 +718,8 @@ class HandleDoesNothing(Module):
 
 @mutant('what it returns takes the place')
 class HookCantChange(Module):
-    def register_forward_hook(self, hook): return super().register_forward_hook(lambda *args: [hook(*args)] and None)
+    def register_forward_hook(self, hook):
+        return super().register_forward_hook(lambda *args: [hook(*args)] and None)
 
 
 @mutant('forget the name there, too')
@@ -685,7 +744,8 @@ class ReplacedGoesToTheEnd(Module):
 class CopySharesParameters(Module):
     def __deepcopy__(self, memo):
         twin = copy.copy(self)
-        twin.__dict__ = {k: copy.deepcopy(v, memo) if isinstance(v, (Module, dict, set)) else v for k,v in self.__dict__.items()}
+        twin.__dict__ = {k: copy.deepcopy(v, memo) if isinstance(v, (Module, dict, set)) else v
+                         for k,v in self.__dict__.items()}
         return twin
 
 

@@ -1,4 +1,4 @@
-"The proof that nothing is borrowed: our parts train a model while PyTorch's own raise an error for whoever calls them"
+"The proof that nothing is borrowed: our parts train a model while PyTorch's own raise when they are called"
 import os
 import pytest, torch
 from torch import nn
@@ -9,15 +9,18 @@ from miniai.layers import Linear, Module, ReLU, Sequential
 from miniai.optim import SGD
 from miniai.training import fit
 
-BORROWED = [(nn.Module, '__call__'), (torch.optim.Optimizer, 'step'), (torch.optim.SGD, 'step'), (torch.utils.data.DataLoader, '__iter__'),
+BORROWED = [(nn.Module, '__call__'), (torch.optim.Optimizer, 'step'), (torch.optim.SGD, 'step'),
+            (torch.utils.data.DataLoader, '__iter__'),
             (nn.functional, 'cross_entropy'), (nn.functional, 'log_softmax'), (nn.functional, 'nll_loss'),
-            (torch, 'log_softmax'), (torch.Tensor, 'log_softmax'), (torch.utils.data.RandomSampler, '__iter__'), (torch.utils.data, 'default_collate')]
+            (torch, 'log_softmax'), (torch.Tensor, 'log_softmax'),
+            (torch.utils.data.RandomSampler, '__iter__'), (torch.utils.data, 'default_collate')]
 
 
 def forbid(monkeypatch):
     "From here on PyTorch's parts raise"
     for owner,name in BORROWED:
-        def borrowed(*args, _name=f'{owner.__name__}.{name}', **kwargs): raise AssertionError(f'{_name} was called')
+        def borrowed(*args, _name=f'{owner.__name__}.{name}', **kwargs):
+            raise AssertionError(f'{_name} was called')
         monkeypatch.setattr(owner, name, borrowed)
 
 
@@ -46,7 +49,8 @@ def torch_losses(epochs, hidden, lr, train, valid, dtype, seed):
     model = TorchMLP(784, hidden, 10).to(dtype)
     start = {k: v.clone() for k,v in model.state_dict().items()}
     opt = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
-    dl,valid_dl = (torch.utils.data.DataLoader(torch.utils.data.TensorDataset(ds.x, ds.y), batch_size=bs, shuffle=ds is train) for ds,bs in ((train, 64), (valid, 128)))
+    dl,valid_dl = (torch.utils.data.DataLoader(torch.utils.data.TensorDataset(ds.x, ds.y), batch_size=bs,
+                                               shuffle=ds is train) for ds,bs in ((train, 64), (valid, 128)))
     seen = []
     torch.manual_seed(seed+1)
     for _ in range(epochs):
@@ -67,7 +71,8 @@ def our_losses(epochs, hidden, lr, train, valid, dtype, seed, start):
     seen = []
     torch.manual_seed(seed+1)
     dl = DataLoader(train, batch_size=64, sampler=Sampler(train, shuffle=True))
-    loss,acc = fit(epochs, model, cross_entropy, SGD(model.parameters(), lr=lr, momentum=0.9), dl, DataLoader(valid, batch_size=128), on_step=seen.append)
+    loss,acc = fit(epochs, model, cross_entropy, SGD(model.parameters(), lr=lr, momentum=0.9), dl,
+                   DataLoader(valid, batch_size=128), on_step=seen.append)
     return torch.stack(seen),loss,acc
 
 
@@ -86,8 +91,9 @@ def test_the_ban_works(monkeypatch):
 def test_training_with_our_parts_alone(monkeypatch, source, dtype):
     """Over 93% of the drawn digits, over 95% of the real ones, and PyTorch's losses from the same start.
 
-    In 64 bits all losses agree. In 32 bits they do until a score that goes into a ReLU is zero but for rounding: on one side of the comparison it passes,
-    on the other it does not, and the two runs part. That is rare in the first steps, and sure to come some time.
+    In 64 bits all losses agree. In 32 bits they do until a score that goes into a ReLU is zero but for rounding: on
+    one side of the comparison it passes, on the other it does not, and the two runs part. That is rare in the
+    first steps, and sure to come some time.
     """
     if source == 'drawn': monkeypatch.delenv('MINIAI_DATA', raising=False)
     elif not os.environ.get('MINIAI_DATA'): pytest.skip('MINIAI_DATA is not set')

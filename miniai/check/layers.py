@@ -1,4 +1,4 @@
-"Checks of lesson 07, layers and lists of layers"
+"Checks of 07_layers"
 import torch
 from torch import nn
 from miniai.module import Module

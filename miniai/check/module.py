@@ -1,4 +1,4 @@
-"Checks of lesson 06, modules"
+"Checks of 06_module"
 import copy
 from types import SimpleNamespace
 import torch
@@ -175,7 +175,8 @@ PROBES = {
     'a replaced parameter is gone': _replaced, 'a deleted attribute is gone': _deleted,
     'what is shared is given once': _shared, 'no plain tensor for a parameter': _unwrapped,
     'train and eval': _modes, 'apply, zero_grad, requires_grad_': _for_all, 'its text': _text,
-    'buffers': _buffers, 'the state dict': _state, 'loading': _loaded, 'a state dict that does not fit': _not_loaded,
+    'buffers': _buffers, 'the state dict': _state, 'loading': _loaded,
+    'a state dict that does not fit': _not_loaded,
     'to another dtype': _moved, 'hooks': _hooked, 'a deep copy shares nothing': _copied,
     'a forgotten super().__init__()': _forgotten, 'a misspelt attribute': _misspelt}
 

@@ -5,13 +5,15 @@ from miniai import module
 from miniai.check.module import check_count_params, check_module, check_peek
 
 
-def count(model, trainable=False): return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
+def count(model, trainable=False):
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
 
 
 def count_by_hand(model, trainable=False):
     seen = {}
     for m in model.modules():
-        for p in m.parameters(recurse=False): seen[id(p)] = p.numel() if p.requires_grad or not trainable else 0
+        for p in m.parameters(recurse=False):
+            seen[id(p)] = p.numel() if p.requires_grad or not trainable else 0
     return sum(seen.values())
 
 
@@ -24,14 +26,17 @@ def count_with_shapes(model, trainable=False):
 
 
 def counts_tensors(model, trainable=False): return len(list(model.parameters()))
-def counts_buffers(model, trainable=False): return count(model, trainable) + sum(b.numel() for b in model.buffers())
-def counts_one_level(model, trainable=False): return sum(p.numel() for m in model.children() for p in m.parameters(recurse=False))
+def counts_buffers(model, trainable=False):
+    return count(model, trainable) + sum(b.numel() for b in model.buffers())
+def counts_one_level(model, trainable=False):
+    return sum(p.numel() for m in model.children() for p in m.parameters(recurse=False))
 def ignores_trainable(model, trainable=False): return count(model)
 def always_trainable(model, trainable=False): return count(model, True)
 
 
 def counts_shared_twice(model, trainable=False):
-    return sum(p.numel() for m in model.modules() for p in m.parameters(recurse=False) if p.requires_grad or not trainable)
+    return sum(p.numel() for m in model.modules() for p in m.parameters(recurse=False) if p.requires_grad
+               or not trainable)
 
 
 def peek(model, name, *inputs):
@@ -100,7 +105,8 @@ def removes_if_all_goes_well(model, name, *inputs):
 
 def no_such_name(model, name, *inputs):
     seen = []
-    with dict(model.named_modules())[name].register_forward_hook(lambda m,args,out: seen.append(out)): model(*inputs)
+    found = dict(model.named_modules())[name]
+    with found.register_forward_hook(lambda m,args,out: seen.append(out)): model(*inputs)
     return seen[-1]
 
 
@@ -109,7 +115,8 @@ def trains(model, name, *inputs): return peek(model.train(), name, *inputs)
 
 class InOneClass:
     "Somebody's own, in one class: parameters and modules in one dictionary, buffers in another"
-    def __init__(self): self.__dict__.update(training=True, _found={}, _buffers={}, _saved=[], _hooks={}, _pre_hooks={})
+    def __init__(self):
+        self.__dict__.update(training=True, _found={}, _buffers={}, _saved=[], _hooks={}, _pre_hooks={})
 
     def __setattr__(self, name, value):
         if '_found' not in self.__dict__: raise AttributeError('call super().__init__() first')
@@ -194,7 +201,8 @@ class InOneClass:
 
     def load_state_dict(self, state, strict=True):
         mine = self._state()
-        if mine.keys() != state.keys() or any(t.shape != state[n].shape for n,t in mine.items()): raise RuntimeError('no')
+        if mine.keys() != state.keys() or any(t.shape != state[n].shape for n,t in mine.items()):
+            raise RuntimeError('no')
         with torch.no_grad():
             for n,t in mine.items(): t.copy_(state[n])
 
@@ -222,7 +230,9 @@ class ForgetsToReturn(module.Module):
     def train(self, mode=True): super().train(mode)
 class EveryTensor(module.Module):
     def __setattr__(self, name, value):
-        super().__setattr__(name, nn.Parameter(value) if isinstance(value, torch.Tensor) and value.is_floating_point() else value)
+        super().__setattr__(name,
+                            nn.Parameter(value) if isinstance(value, torch.Tensor)
+                            and value.is_floating_point() else value)
 class CallsWithoutKeywords(module.Module):
     def __call__(self, *args, **kwargs): return super().__call__(*args)
 class Unprefixed(module.Module):
@@ -232,14 +242,18 @@ class Unprefixed(module.Module):
 
 EXERCISES = [
     (check_count_params, [count, count_by_hand, count_with_shapes],
-     [(counts_tensors, '`numel()` numbers'), (counts_shared_twice, 'meets it twice'), (counts_buffers, 'do not count'),
+     [(counts_tensors, '`numel()` numbers'), (counts_shared_twice, 'meets it twice'),
+      (counts_buffers, 'do not count'),
       (counts_one_level, 'goes into submodules by itself'), (ignores_trainable, '`requires_grad` False'),
       (always_trainable, 'frozen parameters count')]),
     (check_peek, [peek, peek_with_finally, peek_by_submodule],
-     [(peeks_at_the_model, 'what the whole model gives'), (first_call, 'keep the last'), (takes_the_input, 'what goes in'),
-      (leaves_the_hook, '`handle.remove()`'), (removes_if_all_goes_well, '`finally`'), (no_such_name, 'Raise a ValueError'),
+     [(peeks_at_the_model, 'what the whole model gives'), (first_call, 'keep the last'),
+      (takes_the_input, 'what goes in'),
+      (leaves_the_hook, '`handle.remove()`'), (removes_if_all_goes_well, '`finally`'),
+      (no_such_name, 'Raise a ValueError'),
       (trains, 'change nothing')]),
     (check_module, [module.Module, nn.Module, InOneClass],
-     [(ForgetsNested, 'yield from child.parameters()'), (ForgetsToReturn, '`return self`'), (EveryTensor, "note a Parameter's name"),
+     [(ForgetsNested, 'yield from child.parameters()'), (ForgetsToReturn, '`return self`'),
+      (EveryTensor, "note a Parameter's name"),
       (CallsWithoutKeywords, 'hands both on'), (Unprefixed, "prefix + name + '.'")]),
 ]

@@ -187,13 +187,16 @@ class Unordered(ModuleDict):
 
 EXERCISES = [
     (check_residual, [Residual, ResidualOfAList, ResidualSequential, ResidualByName],
-     [(HidesLayers, 'A plain list hides them'), (ForgetsTheInput, 'add the input'), (EachGetsTheInput, 'hand each the result'),
+     [(HidesLayers, 'A plain list hides them'), (ForgetsTheInput, 'add the input'),
+      (EachGetsTheInput, 'hand each the result'),
       (AddsEachTime, 'once, at the end'), (OnlyTheFirst, 'Only one of the layers'), (InPlace, '`x + …`'),
       (ByChildren, 'gives what is shared once')]),
     (check_replace_layers, [replace, replace_by_path, replace_on_each],
-     [(replaces_one_level, 'do the same below it'), (replaces_everything, 'named_children()'), (returns_nothing, '`return model`'),
+     [(replaces_one_level, 'do the same below it'), (replaces_everything, 'named_children()'),
+      (returns_nothing, '`return model`'),
       (passes_the_class, 'may need its sizes'), (only_a_variable, 'setattr')]),
     (check_module_dict, [ModuleDict, DictBeside, nn.ModuleDict],
-     [(Hides, 'Register each with'), (Attribute, 'KeyError'), (StaysThere, '`delattr`'), (SetsPlain, '`__setitem__` registers'),
+     [(Hides, 'Register each with'), (Attribute, 'KeyError'), (StaysThere, '`delattr`'),
+      (SetsPlain, '`__setitem__` registers'),
       (Unordered, '`__iter__` over the names')]),
 ]
