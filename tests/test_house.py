@@ -1,5 +1,5 @@
 "The rules of the house: how long, how wide, in which room (DESIGN sections 2, 4 and 9)"
-import ast, inspect, re, tokenize
+import ast, importlib, inspect, re, tokenize
 import pytest
 from tests import readme
 from tests.conftest import DOORS, LESSONS, ROOT, TOOLS, cells, code_cells, default_exp, module_files
