@@ -16,8 +16,7 @@ def source(module): return MODULES[module].read_text(encoding='utf-8')
 def length(module): return len(source(module).splitlines())
 
 
-# ---- small
-# ------------------------------------------------------------------------------------------------------
+# ---- small -------------------------------------------------------------------------------------------------
 
 @by_module
 def test_a_module_has_at_most_300_lines(module): assert length(module) <= 300
@@ -58,8 +57,7 @@ def test_no_line_of_python_is_too_wide(path):
 def test_a_lesson_takes_an_hour_at_most(path): assert vitals(path)['minutes'] <= 60
 
 
-# ---- a class is one thing
-# ---------------------------------------------------------------------------------------
+# ---- a class is one thing ----------------------------------------------------------------------------------
 
 def code_lines(node, text):
     "Lines of a class but for blank ones, comments, docstrings and the documented parameters of its methods"
@@ -103,8 +101,7 @@ def test_a_class_stands_whole_in_one_cell(module):
         assert not outside, f'{outside} assigned from outside'
 
 
-# ---- lessons
-# ----------------------------------------------------------------------------------------------------
+# ---- lessons -----------------------------------------------------------------------------------------------
 
 @by_name
 def test_a_notebook_opens_with_a_title_and_a_promise(path):
@@ -159,8 +156,28 @@ def test_readme_lists_the_lessons_as_they_are():
     assert readme.updated() == readme.README.read_text(encoding='utf-8'), 'run `make export`'
 
 
-# ---- tests
-# ------------------------------------------------------------------------------------------------------
+def names_of_0_1():
+    "CHANGELOG's table, as (module of 0.1, name, where it is now or why it was cut)"
+    text = (ROOT/'CHANGELOG.md').read_text(encoding='utf-8')
+    rows = re.search(r'<!-- names.*?-->(.*?)<!-- end', text, re.S)[1]
+    for was,names,now in re.findall(r'^\| `(\w+)` \| (.*?) \| (.*?) \|$', rows, re.M):
+        for name in re.findall(r'`(\w+)`', names): yield was,name,now
+
+
+def test_changelog_says_where_each_name_of_0_1_lives():
+    rows,homes = list(names_of_0_1()),{}
+    for module in MODULES.keys() - DOORS:
+        public = getattr(importlib.import_module(f'miniai.{module}'), '__all__', None)
+        tree = ast.parse(source(module))
+        defined = {n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+        homes[module] = defined if public is None else set(public)
+    kept = {(name, now.strip('`')) for _,name,now in rows if not now.startswith('cut: ')}
+    assert len(rows) > 150 and not [(name, now) for name,now in kept if name not in homes.get(now, ())]
+    public = {name for module in homes for name in homes[module] if not name.startswith('_')}
+    assert not [name for _,name,now in rows if now.startswith('cut: ') and name in public]
+
+
+# ---- tests -------------------------------------------------------------------------------------------------
 
 def words_of_python(path):
     with tokenize.open(path) as f:

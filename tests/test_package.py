@@ -135,8 +135,7 @@ def test_no_name_is_defined_twice():
             seen[name] = module
 
 
-# ---- imports go one way: lesson, tool, check
-# --------------------------------------------------------------------
+# ---- imports go one way: lesson, tool, check ---------------------------------------------------------------
 
 def positions():
     "Each module's place in the reading order: the lesson that exports it, or that a check belongs to"
