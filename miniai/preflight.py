@@ -8,7 +8,7 @@ __all__ = ['check_inputs', 'check_targets', 'check_start', 'check_grads', 'check
 # %% ../nbs/30_preflight.ipynb #074ce692
 import math
 from types import SimpleNamespace
-import torch, torch.nn.functional as F
+import torch
 from fastcore.basics import patch
 from .keep import some
 from .loop import Callback, Learner, split_batch, to_device

@@ -6,53 +6,69 @@
 __all__ = []
 
 # %% ../nbs/32_leaving.ipynb #8e9eb2a6
+from collections.abc import Mapping
 from functools import partial
 import torch
 from fastcore.basics import patch
-from .loop import DeviceCB, Learner, MomentumLearner, TrainCB, TrainLearner, _order
-from .looking import LRFinderCB
+from .loop import DeviceCB, Learner, TrainCB, TrainLearner
+from .looking import LRFinderCB, no_trace
 from .metrics import Accuracy, FuncMetric, MetricsCB, ProgressCB
 from .resume import CheckpointCB
 from .steps import AccumulateCB, ClipGradCB
 from .track import LogCB
 
-# %% ../nbs/32_leaving.ipynb #3bba7555
-def _named(x):
-    "An import line for a function or class, and the expression that names it"
-    if isinstance(x, partial):
-        line,name = _named(x.func)
-        args = ''.join(f', {a!r}' for a in x.args) + ''.join(f', {k}={v!r}' for k,v in x.keywords.items())
-        return f'from functools import partial\n{line}',f'partial({name}{args})'
-    if isinstance(x, torch.nn.Module) and vars(x).keys() and repr(x) == f'{type(x).__name__}()':
-        line,name = _named(type(x))
-        return line,f'{name}()'
-    module,name = getattr(x, '__module__', None),getattr(x, '__qualname__', '<>')
-    if module is None or '<' in name or module == '__main__':
-        raise ValueError(f'as_script can name only what can be imported, and {getattr(x, "__name__", x)!r} can not: put it into a module')
-    return f'from {module} import {name}',name
-
 # %% ../nbs/32_leaving.ipynb #a90cbf33
-def _no_lines(self, learn): return {}
-for _cls in (TrainCB, ProgressCB, LogCB, CheckpointCB, LRFinderCB): _cls.script = _no_lines
+_WATCHERS = TrainCB, ProgressCB, LogCB, CheckpointCB, LRFinderCB
+
+@patch
+def script(self:_WATCHERS, learn):
+    "No lines: it answers what the loop does anyway, or only watches"
+    return {}
 
 @patch
 def script(self:DeviceCB, learn):
     "The lines of `as_script`"
     device = str(self.device)
-    return dict(before_fit=[f'model.to({device!r})'], before_batch=[f'batch = [t.to({device!r}) for t in batch]'])
+    move = f'batch = [t.to({device!r}) for t in batch]'
+    return dict(before_fit=[f'model.to({device!r})'], before_batch=[move])
 
 @patch
 def script(self:ClipGradCB, learn):
     "The lines of `as_script`"
-    return dict(after_backward=['if stepping: torch.nn.utils.clip_grad_norm_(model.parameters(), ' + repr(self.max_norm) + ')'])
+    clip = f'torch.nn.utils.clip_grad_norm_(model.parameters(), {self.max_norm!r})'
+    return dict(after_backward=[f'if stepping: {clip}'])
 
 @patch
 def script(self:AccumulateCB, learn):
     "The lines of `as_script`"
-    return dict(before_epoch=['batches = seen = 0'],
-                before_backward=['if batches == 0: unit = size', 'batches,seen = batches+1,seen+size',
-                                 f'stepping = i+1 == len(dl) or batches == {self.n}', 'scaled = loss*(size/unit)'],
-                first_after_backward=['if stepping:', '    for p in model.parameters():', '        if p.grad is not None: p.grad *= unit/seen', '    batches = seen = 0'])
+    scale = ['if stepping:', '    for p in model.parameters():',
+             '        if p.grad is not None: p.grad *= unit/seen', '    batches = seen = 0']
+    count = ['if batches == 0: unit = size', 'batches,seen = batches+1,seen+size',
+             f'stepping = i+1 == len(dl) or batches == {self.n}', 'scaled = loss*(size/unit)']
+    return dict(before_epoch=['batches = seen = 0'], before_backward=count, first_after_backward=scale)
+
+# %% ../nbs/32_leaving.ipynb #3bba7555
+_THEIRS = {'miniai.optim': 'torch.optim', 'miniai.losses': 'torch.nn.functional'}
+_RENAMED = dict(mse='mse_loss', bce_with_logits='binary_cross_entropy_with_logits')
+
+def _named(x):
+    "An import line for a function or class, and the expression that names it"
+    if isinstance(x, partial):
+        line,name = _named(x.func)
+        args = [repr(a) for a in x.args] + [f'{k}={v!r}' for k,v in x.keywords.items()]
+        return f'from functools import partial\n{line}',f'partial({", ".join([name, *args])})'
+    if isinstance(x, torch.nn.Module):
+        line,name = _named(type(x))
+        if repr(x) != f'{name}()':
+            raise ValueError(f'as_script can not write out {x!r}: pass a function, or a partial of one')
+        return line,f'{name}()'
+    module,name = getattr(x, '__module__', None),getattr(x, '__qualname__', '<>')
+    if module is None or '<' in name or module == '__main__':
+        what = getattr(x, '__name__', x)
+        text = 'put it into a module'
+        raise ValueError(f'as_script names only what can be imported, and {what!r} can not: {text}')
+    if module in _THEIRS: module,name = _THEIRS[module],_RENAMED.get(name, name)
+    return f'from {module} import {name}',name
 
 # %% ../nbs/32_leaving.ipynb #218a2285
 @patch
@@ -60,18 +76,22 @@ def script(self:MetricsCB, learn):
     "The lines of `as_script`"
     lines = dict(imports=[], before_epoch=[], after_batch=[], row=[])
     for n,m in self.metrics.items():
-        if isinstance(m, Accuracy): add = [f'sum_{n} += (preds.argmax(1) == batch[1]).sum()']
-        elif isinstance(m, FuncMetric):
+        is_accuracy = isinstance(m, Accuracy)
+        if not is_accuracy and not isinstance(m, FuncMetric):
+            raise ValueError(f'as_script can not write out the metric {n}, a {type(m).__name__}')
+        if is_accuracy or getattr(m.f, '__module__', '').startswith('miniai.') and m.f.__name__ == 'accuracy':
+            add = [f'sum_{n} += (preds.argmax(1) == batch[1]).sum()']
+        else:
             line,name = _named(m.f)
             lines['imports'].append(line)
-            add = [f'value = torch.as_tensor({name}(preds.detach(), batch[1]))', f'sum_{n} = sum_{n}.add_(value, alpha=size) if count > size else value*size']
-        else: raise ValueError(f'as_script can not write out the metric {n}, a {type(m).__name__}')
+            add = [f'value = torch.as_tensor({name}(preds.detach(), batch[1]))',
+                   f'sum_{n} = sum_{n}.add_(value, alpha=size) if count > size else value*size']
         lines['before_epoch'].append(f'sum_{n} = 0')
         lines['after_batch'] += add
         lines['row'].append(f"row[{n!r}] = float(sum_{n}/count)")
     return lines
 
-# %% ../nbs/32_leaving.ipynb #dea66228
+# %% ../nbs/32_leaving.ipynb #0b812061
 _SCRIPT = '''"Written by `as_script`: the training of a miniai Learner in plain PyTorch"
 import torch
 {imports}
@@ -79,7 +99,7 @@ import torch
 
 def train(model, train_dl, valid_dl=None, n_epochs={n_epochs}):
     "Train `model`; returns a row for each part of each epoch"
-{before_fit}
+    {before_fit}
     opt = {opt}
     history = []
     for epoch in range(n_epochs):
@@ -87,58 +107,85 @@ def train(model, train_dl, valid_dl=None, n_epochs={n_epochs}):
             if dl is None: continue
             model.train(training)
             total,count = 0.,0
-{before_epoch}
-'''
-
-# %% ../nbs/32_leaving.ipynb #11f7ed7e
-_SCRIPT += '''\
+            {before_epoch}
             for i,batch in enumerate(dl):
                 stepping,size = True,len(batch[0])
-{before_batch}
+                {before_batch}
                 with torch.set_grad_enabled(training):
                     preds = model(*batch[:{n_inp}])
                     loss = {loss}(preds, *batch[{n_inp}:])
                 if training:
-{before_backward}
+                    {before_backward}
                     {scaled}.backward()
-{after_backward}
+                    {after_backward}
                     if stepping:
                         opt.step()
-{after_step}
+                        {after_step}
                         opt.zero_grad()
                 total = total.add_(loss.detach(), alpha=size) if count else loss.detach()*size
                 count += size
-{after_batch}
+                {after_batch}
             row = dict(epoch=epoch, train='train' if training else 'eval', loss=float(total/count))
-{row}
+            {row}
             print(row)
             history.append(row)
-{after_epoch}
+            {after_epoch}
     return history
 '''
-_INDENT = dict(before_fit=4, before_epoch=12, before_batch=16, before_backward=20, after_backward=20, after_step=24, after_batch=16, row=12, after_epoch=12)
+_PLACES = ('before_fit', 'before_epoch', 'before_batch', 'before_backward', 'after_backward', 'after_step',
+           'after_batch', 'row', 'after_epoch')
 
-# %% ../nbs/32_leaving.ipynb #fd27c4bb
+def _filled(values, places):
+    "The text of the script: a place on a line of its own takes any number of lines, indented as it is"
+    text = []
+    for line in _SCRIPT.splitlines():
+        name = line.strip()[1:-1]
+        if name in places: text += [line[:len(line) - len(line.lstrip())] + new for new in places[name]]
+        else: text.append(line.format(**values) if '{' in line else line)
+    return '\n'.join(text) + '\n'
+
+# %% ../nbs/32_leaving.ipynb #17812bc4
+def _check_writable(learn):
+    "Raise if the loop of `learn` is not that of the script"
+    if type(learn) not in (Learner, TrainLearner):
+        raise ValueError(f'as_script writes out the loop of a Learner, and {type(learn).__name__} changes it')
+    if not callable(learn.loss_func):
+        raise ValueError(f'as_script needs a loss function, and loss_func is {learn.loss_func!r}')
+    batch = getattr(learn, 'batch', None)
+    if batch is None and hasattr(learn.dls, 'train'):
+        with no_trace(learn): batch = next(iter(learn.dls.train), None)
+    if batch is not None and not isinstance(batch, (tuple, list)):
+        kind = 'dictionaries' if isinstance(batch, Mapping) else f'of type {type(batch).__name__}'
+        raise ValueError(f'as_script writes a loop for batches that are tuples, and these are {kind}')
+
+def _rate(learn):
+    "The rate of the last fit, or of the learner before its first one"
+    groups = getattr(learn.opt, 'param_groups', None) or [dict(lr=learn.lr)]
+    rates = {group.get('initial_lr', group['lr']) for group in groups}
+    if len(rates) > 1:
+        raise ValueError(f'as_script writes one rate for all, and the groups have {sorted(rates)}')
+    return rates.pop()
+
 @patch
 def as_script(self:Learner,
     n_epochs:int=None # Epochs that the script trains by default: those of the last fit, or 1
 )->str:
     "This training as a plain PyTorch script: `train(model, train_dl, valid_dl)` gives the same numbers"
-    if isinstance(self, MomentumLearner) or type(self) not in (Learner, TrainLearner):
-        raise ValueError(f'as_script writes out the loop of a Learner, and {type(self).__name__} changes it')
-    if not callable(self.loss_func): raise ValueError(f'as_script needs a loss function, and loss_func is {self.loss_func!r}')
+    _check_writable(self)
     (opt_line,opt),(loss_line,loss) = _named(self.opt_func),_named(self.loss_func)
-    places = {place: [] for place in _INDENT}
-    imports,first = {*opt_line.split('\n'), loss_line},[]
-    for cb in sorted(self.cbs, key=_order):
-        if not hasattr(cb, 'script'): raise ValueError(f'as_script can not write out {type(cb).__name__}: it has no method `script`')
-        for place,lines in cb.script(self).items():
-            if place == 'imports': imports |= set(lines)
-            elif place == 'first_after_backward': first += lines
-            else: places[place] += lines
+    places,imports,first = {place: [] for place in _PLACES},{*opt_line.split('\n'), loss_line},[]
+    for cb in sorted(self.cbs, key=lambda cb: getattr(cb, 'order', 0)):
+        if not hasattr(cb, 'script'):
+            raise ValueError(f'as_script can not write out {type(cb).__name__}: it has no method `script`')
+        lines = dict(cb.script(self))
+        imports |= set(lines.pop('imports', ()))
+        first += lines.pop('first_after_backward', [])
+        for place,new in lines.items(): places[place] += new
     places['after_backward'] = first + places['after_backward']
-    text = _SCRIPT.format(**{p: '\n'.join(' '*_INDENT[p] + line for line in lines) for p,lines in places.items()},
-        imports='\n'.join(sorted(imports)), n_epochs=n_epochs or getattr(self, 'n_epochs', 1), loss=loss, opt=f'{opt}(model.parameters(), {self.lr!r})',
-        n_inp=next((cb.n_inp for cb in self.cbs if isinstance(cb, TrainCB)), 1), scaled='scaled' if places['before_backward'] else 'loss')
-    head,body = text.split('\n\n\n')
-    return f'{head}\n\n\n' + '\n'.join(line for line in body.split('\n') if line.strip()) + '\n'
+    places['imports'] = sorted(imports)
+    n_inp = max(getattr(o, 'n_inp', 1) for o in (self, *self.cbs))
+    scaled = 'scaled' if places['before_backward'] else 'loss'
+    opt = f'{opt}(model.parameters(), {_rate(self)!r})'
+    n_epochs = n_epochs or getattr(self, 'n_epochs', 1)
+    values = dict(n_epochs=n_epochs, loss=loss, n_inp=n_inp, opt=opt, scaled=scaled)
+    return _filled(values, places)
