@@ -156,6 +156,16 @@ def test_readme_lists_the_lessons_as_they_are():
     assert readme.updated() == readme.README.read_text(encoding='utf-8'), 'run `make export`'
 
 
+def test_contributing_names_each_hop_where_it_is():
+    text = (ROOT/'CONTRIBUTING.md').read_text(encoding='utf-8')
+    hops = re.findall(r'^\| .*? \| (`[\w./]+`(?:, `[\w./]+`)*) \| (`[\w.]+`(?:, `[\w.]+`)*) \|$', text, re.M)
+    assert len(hops) > 10
+    for files,names in hops:
+        texts = ''.join((ROOT/name).read_text(encoding='utf-8') for name in re.findall(r'`(.*?)`', files))
+        for name in re.findall(r'`(.*?)`', names):
+            assert re.search(rf'\b(def|class) {name.split(".")[-1]}\b', texts), f'{name} is not in {files}'
+
+
 def names_of_0_1():
     "CHANGELOG's table, as (module of 0.1, name, where it is now or why it was cut)"
     text = (ROOT/'CHANGELOG.md').read_text(encoding='utf-8')
