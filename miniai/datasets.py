@@ -118,21 +118,23 @@ _HUB_IDS = dict(mnist='ylecun/mnist', fashion_mnist='zalando-datasets/fashion_mn
 _BUILT_IN = ('digits', 'clothes')
 
 @contextmanager
-def _no_bars():
-    "Without the library's progress bars"
+def _quiet():
+    "Without the library's progress bars and log"
     import datasets as hf
-    silent = hf.are_progress_bars_disabled()
+    silent,level = hf.are_progress_bars_disabled(),hf.logging.get_verbosity()
     hf.disable_progress_bars()
+    hf.logging.set_verbosity(hf.logging.CRITICAL)
     try: yield
     finally:
         if not silent: hf.enable_progress_bars()
+        hf.logging.set_verbosity(level)
 
 def _read_split(paths, split, columns):
     "A memory-mapped data set of some parquet files: the `columns`, or all of them"
     import datasets as hf
     try:
         split_name = re.sub(r'\W', '_', split)
-        with _no_bars(): ds = hf.Dataset.from_parquet(list(map(str, paths)), split=split_name)
+        with _quiet(): ds = hf.Dataset.from_parquet(list(map(str, paths)), split=split_name)
         return ds.select_columns(columns) if columns else ds
     except Exception as e:
         for path in paths: read_parquet(path, columns)  # names the file that is damaged, or lacks a column

@@ -6,7 +6,8 @@
 __all__ = ['show_image', 'subplots', 'get_grid', 'show_images', 'plot_func']
 
 # %% ../nbs/12_plotting.ipynb #e9a9f001
-import inspect, math, operator, weakref
+import inspect, math, operator, warnings
+from difflib import get_close_matches
 import matplotlib.pyplot as plt, numpy as np, torch
 from fastcore.meta import delegates
 from PIL import Image
@@ -22,45 +23,40 @@ def _numbers(im):
         im = im.detach().cpu()
         if im.is_floating_point() and im.dtype != torch.float64: im = im.float()
     a = np.asanyarray(im)
-    if a.dtype.kind not in 'buif': raise TypeError(f'im must be a picture: a PIL image, tensor or array of numbers, got {type(im).__name__}')
+    if a.dtype.kind not in 'buif':
+        raise TypeError(f'im must be a picture: a PIL image, tensor or array, got {type(im).__name__}')
     return a.astype(np.float32) if a.dtype.kind == 'b' else a
 
 # %% ../nbs/12_plotting.ipynb #89279890
 _CHANNELS = (1, 3, 4)
 
+def _several(a):
+    "Do the channels of `a` look like pictures of their own: on paper, and with ink seldom at the same place?"
+    ink = abs(a-a[:, :1, :1]*1.) > 0.1*np.ptp(a, (1, 2), keepdims=True)  # the upper left pixel is paper
+    return (ink.mean((1, 2)) < 0.6).all() and ink.all(0).sum() < 0.5*ink.any(0).sum()
+
 def _as_picture(im):
     "Any picture as an array that `imshow` takes: rows×columns, or rows×columns×3 or 4"
     a = _numbers(im)
-    if a.ndim == 3:
+    if a.ndim == 3 and a.size:
         first,last = a.shape[0] in _CHANNELS,a.shape[-1] in _CHANNELS
-        if first and (isinstance(im, torch.Tensor) or not last): a = a.transpose(1, 2, 0)  # (c,h,w) -> (h,w,c)
+        if first and (isinstance(im, torch.Tensor) or not last):
+            if len(a) > 1 and _several(a):
+                warnings.warn(f'{len(a)} channels look like pictures of their own: show_images shows each')
+            a = a.transpose(1, 2, 0)  # (c,h,w) -> (h,w,c)
         if a.shape[-1] == 1: a = a[...,0]
     if a.size and (a.ndim == 2 or a.ndim == 3 and a.shape[-1] in _CHANNELS): return a
-    advice = {1: '; give a row of numbers its rows and columns with reshape', 4: '; show_images shows a batch'}.get(a.ndim, '')
-    raise ValueError(f'im must be rows×columns, with 1, 3 or 4 channels first or last, got shape {a.shape}{advice}')
-
-# %% ../nbs/12_plotting.ipynb #926f68f9
-_NO_WINDOWS = {'agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template'}
-_ours = []  # weak references to the figures made here, the oldest first
-
-def _make_room():
-    "Close our oldest figures while pyplot holds as many as it does without a warning"
-    _ours[:] = [ref for ref in _ours if ref() is not None]
-    if plt.get_backend().lower() not in _NO_WINDOWS: return
-    while _ours and len(plt.get_fignums()) >= (plt.rcParams['figure.max_open_warning'] or 20):
-        fig = _ours.pop(0)()
-        canvas = type(fig.canvas)
-        plt.close(fig)
-        canvas(fig)  # who holds the figure can still draw it
-
-def _new_figure(nrows=1, ncols=1, **kwargs):
-    "As `plt.subplots`, but a loop in a script does not pile up figures"
-    _make_room()
-    fig,axs = plt.subplots(nrows, ncols, **kwargs)
-    _ours.append(weakref.ref(fig))
-    return fig,axs
+    raise ValueError(f'im must be rows×columns, with 1, 3 or 4 channels first or last, got shape {a.shape} '
+                     '(reshape gives a row of numbers its rows, show_images shows a batch)')
 
 # %% ../nbs/12_plotting.ipynb #f679f8cf
+def _no_typos(f, kwargs):
+    "Refuse a name that is nearly, but not quite, the name of a parameter of `f`"
+    names = inspect.signature(f).parameters
+    for k in kwargs.keys() - names.keys():
+        near = get_close_matches(k, names, 1, 0.75)
+        if near: raise TypeError(f'{f.__name__} has no parameter {k!r}: did you mean {near[0]!r}?')
+
 @delegates(plt.Axes.imshow)
 def show_image(
     im,                # PIL image, tensor or array: one, three or four channels, first or last
@@ -71,16 +67,16 @@ def show_image(
     **kwargs           # Passed to `imshow`
 ):                     # The axes
     "Show one picture without ticks"
-    a = _as_picture(im)
-    if ax is not None and not hasattr(ax, 'imshow'): raise TypeError(f'ax must be matplotlib axes, got {ax!r}')
-    new = ax is None
-    if new: _,ax = _new_figure(figsize=figsize)
+    _no_typos(show_image, kwargs)
+    a,new = _as_picture(im),ax is None
+    if new: _,ax = plt.subplots(figsize=figsize)
+    elif not hasattr(ax, 'imshow'): raise TypeError(f'ax must be matplotlib axes, got {ax!r}')
     try: ax.imshow(a, **kwargs)
     except Exception:
         if new: plt.close(ax.figure)
         raise
     if title is not None: ax.set_title(title.item() if getattr(title, 'ndim', None) == 0 else title)
-    ax.set_xticks([]); ax.set_yticks([])
+    ax.set(xticks=[], yticks=[])
     if noframe: ax.axis('off')
     return ax
 
@@ -104,7 +100,7 @@ def subplots(
         if not imsize > 0: raise ValueError(f'imsize must be above 0 inches, got {imsize}')
         figsize = (ncols*imsize, nrows*imsize)
     if suptitle is not None: kwargs = _with_room(kwargs)
-    fig,axs = _new_figure(nrows, ncols, figsize=figsize, **kwargs)
+    fig,axs = plt.subplots(nrows, ncols, figsize=figsize, **kwargs)
     if suptitle is not None: fig.suptitle(suptitle)
     return fig,np.atleast_1d(axs)
 
@@ -157,15 +153,17 @@ def show_images(
     **kwargs         # Passed to `get_grid`, and to `imshow` what it knows
 ):
     "Show many pictures in a grid"
+    _no_typos(show_images, kwargs)
     if isinstance(ims, torch.Tensor): ims = ims.detach().cpu()  # a batch leaves the device in one piece
     ims,titles = [_as_picture(im) for im in ims],[] if titles is None else list(titles)
     if not ims: raise ValueError('ims must hold at least one picture, got none')
-    if len(titles) > len(ims): raise ValueError(f'titles must be no more than the {len(ims)} pictures, got {len(titles)}')
+    if len(titles) > len(ims):
+        raise ValueError(f'titles must be no more than the {len(ims)} pictures, got {len(titles)}')
     for_picture = {k:kwargs.pop(k) for k in _PICTURE_ARGS & kwargs.keys()}
-    if titles: kwargs = _with_room(kwargs)
-    fig,axs = get_grid(len(ims), nrows, ncols, **kwargs)
+    fig,axs = get_grid(len(ims), nrows, ncols, **(_with_room(kwargs) if titles else kwargs))
     try:
-        for im,ax,title in zip(ims, axs.flat, titles + [None]*len(ims)): show_image(im, ax, title=title, **for_picture)
+        for im,ax,title in zip(ims, axs.flat, titles + [None]*len(ims)):
+            show_image(im, ax, title=title, **for_picture)
     except Exception:
         plt.close(fig)
         raise
@@ -182,7 +180,8 @@ def plot_func(
     "Plot `f` from `start` to `end`"
     x = torch.linspace(start, end, _count('steps', steps))
     y = torch.as_tensor(f(x.clone())).detach().cpu()  # a clone, for `f` may write on what it is given
-    if y.shape not in (x.shape, ()): raise ValueError(f'f must return one number for each of {steps}, got shape {tuple(y.shape)}')
+    if y.shape not in (x.shape, ()):
+        raise ValueError(f'f must return one number for each of {steps}, got shape {tuple(y.shape)}')
     ax = plt.gca() if ax is None else ax
     if not ax.lines:
         ax.grid(alpha=0.5)

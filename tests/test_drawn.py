@@ -20,7 +20,8 @@ def digest(*tensors): return hashlib.sha256(b''.join(t.numpy().tobytes() for t i
 
 def python(code, **env):
     "The output of `code` in a fresh interpreter"
-    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env={**os.environ, **env},
+                          capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -31,7 +32,8 @@ def elsewhere(threads):
     code = """import hashlib
 from miniai.tools.clothes import draw_clothes
 from miniai.tools.drawn import draw_digits
-for draw in (draw_digits, draw_clothes): print(hashlib.sha256(b"".join(t.numpy().tobytes() for t in draw(300, 5))).hexdigest())"""
+def digest(draw): return hashlib.sha256(b"".join(t.numpy().tobytes() for t in draw(300, 5))).hexdigest()
+print(digest(draw_digits), digest(draw_clothes))"""
     return dict(zip(DRAW, python(code, OMP_NUM_THREADS=threads).split()))
 
 
@@ -116,15 +118,19 @@ def test_reader_adds_a_class(monkeypatch):
 @pytest.mark.parametrize('f', [draw_digits, draw_clothes])
 @pytest.mark.parametrize('n,seed,error,text', [
     (0, 1, ValueError, 'n must be 1 or more, got 0'), (-3, 1, ValueError, 'n must be 1 or more, got -3'),
-    (2.0, 1, TypeError, 'n must be a whole number of images, got 2.0'), ('9', 1, TypeError, "got '9'"), (None, 1, TypeError, 'got None'),
-    (True, 1, TypeError, 'got True'), (2, 1.5, TypeError, 'seed must be a whole number, got 1.5'), (2, None, TypeError, 'seed'),
+    (2.0, 1, TypeError, 'n must be a whole number of images, got 2.0'), ('9', 1, TypeError, "got '9'"),
+    (None, 1, TypeError, 'got None'),
+    (True, 1, TypeError, 'got True'), (2, 1.5, TypeError, 'seed must be a whole number, got 1.5'),
+    (2, None, TypeError, 'seed'),
     (2, 2**70, ValueError, 'seed must fit in 64 bits')])
 def test_bad_arguments(f, n, seed, error, text):
     with pytest.raises(error, match=text): f(n, seed)
 
 
 def test_whole_numbers_of_any_kind():
-    assert digest(*draw_digits(np.int64(12), np.int32(4))) == digest(*draw_digits(12, 4)) == digest(*draw_digits(torch.tensor(12), 4))
+    want = digest(*draw_digits(12, 4))
+    assert digest(*draw_digits(np.int64(12), np.int32(4))) == want
+    assert digest(*draw_digits(torch.tensor(12), 4)) == want
 
 
 # how it is drawn
@@ -151,7 +157,8 @@ def test_distance(segments):
 
 
 @quick
-@given(st.lists(st.floats(2, 11.9), min_size=3, max_size=12), st.floats(13, 15), st.floats(13, 15), st.booleans())
+@given(st.lists(st.floats(2, 11.9), min_size=3, max_size=12), st.floats(13, 15), st.floats(13, 15),
+       st.booleans())
 def test_fill_area(radii, cx, cy, backwards):
     "The pixels of a star shape add up to its area by the shoelace formula, whichever way round it runs"
     angles = np.arange(len(radii))*2*np.pi/len(radii)
@@ -167,7 +174,8 @@ def test_fill_area(radii, cx, cy, backwards):
 def test_fill_is_exact_for_rectangles():
     x,y,_ = drawn.segments('4.25,6.5 20.75,6.5 20.75,17.25 4.25,17.25', closed=True)
     got = clothes._fill(x[None], y[None])[0]
-    assert got[6,10].item() == pytest.approx(0.5) and got[10,4].item() == pytest.approx(0.75) and got[10,10] == 1 and got[3,3] == 0
+    assert got[6,10].item() == pytest.approx(0.5) and got[10,4].item() == pytest.approx(0.75)
+    assert got[10,10] == 1 and got[3,3] == 0
     assert got.sum().item() == pytest.approx(16.5*10.75, rel=1e-5)
 
 
@@ -183,7 +191,8 @@ def test_curves_pass_through_their_points():
 
 def test_mirrored_outlines_are_symmetric():
     for styles in CLOTHES.values():
-        for kind,x,y in (clothes._part(part) for style in styles for part in style if ' mirror ' in part and part.startswith('cloth')):
+        for kind,x,y in (clothes._part(part) for style in styles for part in style if ' mirror ' in part
+                         and part.startswith('cloth')):
             got = clothes._fill(x[None], y[None])[0]
             assert torch.allclose(got, got.flip(1), atol=1e-4)
 
@@ -193,16 +202,20 @@ def test_mirrored_outlines_are_symmetric():
 @quick
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32))
 def test_png(height, width, seed):
-    image = torch.randint(0, 256, (height,width), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    image = torch.randint(0, 256, (height,width), generator=torch.Generator().manual_seed(seed),
+                          dtype=torch.uint8)
     picture = Image.open(io.BytesIO(drawn._png(image)))
     assert picture.mode == 'L' and np.array_equal(np.array(picture), image.numpy())
 
 
-@pytest.mark.parametrize('name,kind', [('digits', 'digits'), ('mnist', 'digits'), ('clothes', 'clothes'), ('fashion_mnist', 'clothes')])
+@pytest.mark.parametrize('name,kind',
+                         [('digits', 'digits'), ('mnist', 'digits'), ('clothes', 'clothes'),
+                          ('fashion_mnist', 'clothes')])
 def test_drawn_dd(name, kind):
     import datasets
     dd = drawn_dd(name, 60, 20, seed=3)
-    assert isinstance(dd, datasets.DatasetDict) and list(dd) == ['train', 'test'] and [len(o) for o in dd.values()] == [60, 20]
+    assert isinstance(dd, datasets.DatasetDict) and list(dd) == ['train', 'test']
+    assert [len(o) for o in dd.values()] == [60, 20]
     x,y = DRAW[kind](60, 3)
     assert dd['train']['label'][:] == y.tolist()
     assert all(np.array_equal(np.array(dd['train'][i]['image']), x[i].numpy()) for i in range(60))
@@ -210,7 +223,8 @@ def test_drawn_dd(name, kind):
         assert isinstance(split.features['image'], datasets.Image)
         assert split.features['label'].names == list(DIGITS if kind == 'digits' else CLOTHES)
     seen = {row['bytes'] for row in dd['train'].cast_column('image', datasets.Image(decode=False))['image']}
-    assert not seen & {row['bytes'] for row in dd['test'].cast_column('image', datasets.Image(decode=False))['image']}
+    assert not seen & {row['bytes']
+                       for row in dd['test'].cast_column('image', datasets.Image(decode=False))['image']}
 
 
 def test_largest_seed(): assert len(drawn_dd('digits', 3, 2, seed=2**64-1)['test']) == 2
@@ -218,13 +232,17 @@ def test_largest_seed(): assert len(drawn_dd('digits', 3, 2, seed=2**64-1)['test
 
 def test_class_names():
     assert list(DIGITS) == list('0123456789')
-    assert list(CLOTHES) == ['T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot']
+    assert list(CLOTHES) == ['T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt',
+                             'Sneaker', 'Bag', 'Ankle boot']
 
 
 @pytest.mark.parametrize('args,error,text', [
-    (('cifar10',), ValueError, "name must be one of digits, mnist, clothes, fashion_mnist; got 'cifar10'"), ((None,), ValueError, 'got None'),
-    (('digits', 0), ValueError, 'n_train must be 1 or more, got 0'), (('digits', 5, -1), ValueError, 'n_test must be 1 or more, got -1'),
-    (('digits', '5'), TypeError, "n_train must be a whole number of images, got '5'"), (('digits', 5, 5, 'x'), TypeError, "seed must be a whole number, got 'x'")])
+    (('cifar10',), ValueError, "name must be one of digits, mnist, clothes, fashion_mnist; got 'cifar10'"),
+    ((None,), ValueError, 'got None'),
+    (('digits', 0), ValueError, 'n_train must be 1 or more, got 0'),
+    (('digits', 5, -1), ValueError, 'n_test must be 1 or more, got -1'),
+    (('digits', '5'), TypeError, "n_train must be a whole number of images, got '5'"),
+    (('digits', 5, 5, 'x'), TypeError, "seed must be a whole number, got 'x'")])
 def test_drawn_dd_bad_arguments(args, error, text):
     with pytest.raises(error, match=text): drawn_dd(*args)
 
@@ -267,7 +285,8 @@ def test_load_drawn(monkeypatch, capsys, value):
     monkeypatch.delenv('MINIAI_DATA', raising=False)
     if value is not None: monkeypatch.setenv('MINIAI_DATA', value)
     x_train,y_train,x_test,y_test = load_digits(30, 20)
-    assert digest(x_train, y_train) == digest(*draw_digits(30)) and digest(x_test) != digest(*draw_digits(20)[:1])
+    assert digest(x_train, y_train) == digest(*draw_digits(30))
+    assert digest(x_test) != digest(*draw_digits(20)[:1])
     assert [o.shape for o in (x_test, y_test)] == [(20,28,28), (20,)]
     assert np.array_equal(np.array(drawn_dd('mnist', 30, 20)['test'][7]['image']), x_test[7].numpy())
     out = capsys.readouterr().out
@@ -289,7 +308,8 @@ def test_several_files(mnist):
     import pyarrow.parquet as pq
     whole = pq.read_table(mnist/'train-00000-of-00001.parquet')
     (mnist/'train-00000-of-00001.parquet').unlink()
-    for i,part in enumerate((whole.slice(0, 20), whole.slice(0, 0), whole.slice(20))): pq.write_table(part, mnist/f'train-0000{i}-of-00003.parquet')
+    for i,part in enumerate((whole.slice(0, 20), whole.slice(0, 0), whole.slice(20))):
+        pq.write_table(part, mnist/f'train-0000{i}-of-00003.parquet')
     assert load_digits(35, 5)[0].equal(draw_digits(50, 1)[0][:35])
 
 
@@ -300,7 +320,8 @@ def test_held_back_rows(mnist, monkeypatch):
     x,y = draw_digits(50, 1)
     x_train,_,x_test,y_test = load_digits(40, 6)
     assert x_train.equal(x[:40]) and x_test.equal(x[40:46]) and y_test.equal(y[40:46])
-    for sizes,text in (((41, 5), 'n_train is 41, but .* no more than 40'), ((40, 11), 'n_test is 11, but .* no more than 10')):
+    for sizes,text in (((41, 5), 'n_train is 41, but .* no more than 40'),
+                       ((40, 11), 'n_test is 11, but .* no more than 10')):
         with pytest.raises(ValueError, match=text): load_digits(*sizes)
 
 
@@ -308,7 +329,8 @@ def rewrite(path, **columns):
     "Write the table at `path` again with other columns"
     import pyarrow as pa, pyarrow.parquet as pq
     rows = pq.read_table(path)
-    pq.write_table(pa.table({name: columns.get(name, rows[name]) for name in {**dict.fromkeys(rows.column_names), **columns} if columns.get(name, 0) is not None}), path)
+    names = [o for o in {**dict.fromkeys(rows.column_names), **columns} if columns.get(o, 0) is not None]
+    pq.write_table(pa.table({o: columns.get(o, rows[o]) for o in names}), path)
 
 
 def png(width, height):
@@ -327,16 +349,25 @@ def flip(path):
 
 
 GOOD = drawn._png(torch.zeros(28, 28, dtype=torch.uint8))
+
+
+def picture(data): return dict(bytes=data, path='')
+
 DAMAGE = {
-    'cut off': (cut(-30), 'is damaged'), 'cut to its start': (cut(500), 'is damaged'), 'empty': (cut(0), 'is damaged'), 'scrambled': (flip, 'damaged'),
+    'cut off': (cut(-30), 'is damaged'), 'cut to its start': (cut(500), 'is damaged'),
+    'empty': (cut(0), 'is damaged'), 'scrambled': (flip, 'damaged'),
     'something else': (lambda path: path.write_text('404 not found'), 'is damaged'),
     'no label': (lambda path: rewrite(path, label=None), "no column 'label', only image"),
     'no image': (lambda path: rewrite(path, image=None), "no column 'image', only label"),
-    'broken picture': (lambda path: rewrite(path, image=[dict(bytes=GOOD, path='')]*3 + [dict(bytes=GOOD[:40], path='')]*47), 'row 3: the image is damaged'),
-    'no picture': (lambda path: rewrite(path, image=[dict(bytes=b'', path='')]*50), 'row 0: the image is damaged'),
-    'only a path': (lambda path: rewrite(path, image=[dict(bytes=None, path='a.png')]*50), 'row 0: the image is damaged'),
+    'broken picture': (lambda path: rewrite(path, image=[picture(GOOD)]*3 + [picture(GOOD[:40])]*47),
+                       'row 3: the image is damaged'),
+    'no picture': (lambda path: rewrite(path, image=[dict(bytes=b'', path='')]*50),
+                   'row 0: the image is damaged'),
+    'only a path': (lambda path: rewrite(path, image=[dict(bytes=None, path='a.png')]*50),
+                    'row 0: the image is damaged'),
     'null picture': (lambda path: rewrite(path, image=[None]*50), 'row 0: the image is damaged'),
-    'another size': (lambda path: rewrite(path, image=[dict(bytes=png(32, 30), path='')]*50), '32×30 pixels, not 28×28'),
+    'another size': (lambda path: rewrite(path, image=[dict(bytes=png(32, 30), path='')]*50),
+                     '32×30 pixels, not 28×28'),
     'label too large': (lambda path: rewrite(path, label=[0, 1, 12]+[0]*47), 'row 2: the label is 12'),
     'no label in a row': (lambda path: rewrite(path, label=[0, None]+[0]*48), 'row 1: the label is None'),
     'labels in words': (lambda path: rewrite(path, label=['one']*50), "row 0: the label is 'one'"),
@@ -358,7 +389,8 @@ def test_damaged_file(mnist, what):
 def test_not_where_it_should_be(mnist, monkeypatch):
     root = mnist.parents[1]
     (mnist/'train-00000-of-00001.parquet').rename(mnist/'train-00000-of-00002.parquet')
-    with pytest.raises(FileNotFoundError, match="split 'train' should be 2 parquet files, but .*mnist has 1"): load_digits(5, 5)
+    with pytest.raises(FileNotFoundError, match="split 'train' should be 2 parquet files, but .*mnist has 1"):
+        load_digits(5, 5)
     (mnist/'train-00000-of-00002.parquet').unlink()
     with pytest.raises(FileNotFoundError, match='mnist has no split train, only test'): load_digits(5, 5)
     (mnist/'test-00000-of-00001.parquet').unlink()
@@ -367,11 +399,15 @@ def test_not_where_it_should_be(mnist, monkeypatch):
     with pytest.raises(FileNotFoundError, match='no folder .*mnist.*unset MINIAI_DATA'): load_digits(5, 5)
     for wrong in (root/'nowhere', __file__):
         monkeypatch.setenv('MINIAI_DATA', str(wrong))
-        with pytest.raises(NotADirectoryError, match='MINIAI_DATA is .*which is not a folder'): load_digits(5, 5)
+        with pytest.raises(NotADirectoryError, match='MINIAI_DATA is .*which is not a folder'):
+            load_digits(5, 5)
 
 
-@pytest.mark.parametrize('sizes,error,text', [((0, 5), ValueError, 'n_train must be 1 or more, got 0'), ((5, -2), ValueError, 'n_test must be 1 or more, got -2'),
-                                              ((5, 2.5), TypeError, 'n_test must be a whole number'), ((51, 5), ValueError, 'n_train is 51')])
+@pytest.mark.parametrize('sizes,error,text',
+                         [((0, 5), ValueError, 'n_train must be 1 or more, got 0'),
+                          ((5, -2), ValueError, 'n_test must be 1 or more, got -2'),
+                                              ((5, 2.5), TypeError, 'n_test must be a whole number'),
+                                              ((51, 5), ValueError, 'n_train is 51')])
 def test_load_bad_sizes(mnist, sizes, error, text):
     with pytest.raises(error, match=text): load_digits(*sizes)
 
@@ -404,13 +440,15 @@ def linear_accuracy(train, test, epochs=10):
     return (model(x_test).argmax(1) == y_test).float().mean().item()
 
 
-def block(n_in, n_out): return nn.Conv2d(n_in, n_out, 3, stride=2, padding=1, bias=False),nn.BatchNorm2d(n_out),nn.ReLU()
+def block(n_in, n_out):
+    return nn.Conv2d(n_in, n_out, 3, stride=2, padding=1, bias=False),nn.BatchNorm2d(n_out),nn.ReLU()
 
 
 def cnn_accuracy(train, test, epochs=3):
     (x,y),(x_test,y_test) = train,test
     x,x_test = x[:,None]/255,x_test[:,None]/255
-    model = nn.Sequential(*block(1, 16), *block(16, 32), *block(32, 64), *block(64, 64), nn.Flatten(), nn.Linear(64*4, 10))
+    model = nn.Sequential(*block(1, 16), *block(16, 32), *block(32, 64), *block(64, 64), nn.Flatten(),
+                          nn.Linear(64*4, 10))
     opt = torch.optim.AdamW(model.parameters())
     sched = torch.optim.lr_scheduler.OneCycleLR(opt, 0.01, total_steps=epochs*100)
     for _ in range(epochs):

@@ -1,5 +1,6 @@
 "Files: written whole or not at all, downloaded and verified, read without running what is in them"
-import errno, functools, gzip, hashlib, io, os, pickle, random, resource, stat, struct, subprocess, sys, threading, time
+import errno, functools, gzip, hashlib, io, os, pickle, random, resource, stat, struct, subprocess, sys
+import threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +8,8 @@ import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from miniai.tools.drawn import draw_digits, drawn_dd
-from miniai.tools.files import (PICTURES, download, load_arrays, local_folder, open_picture, parquet_files, read_parquet,
+from miniai.tools.files import (PICTURES, download, load_arrays, local_folder, open_picture, parquet_files,
+                                read_parquet,
                                 within, write_safely)
 from tests.conftest import ROOT
 
@@ -46,7 +48,7 @@ def test_modes(tmp_path):
     before = os.umask(0o027)
     try:
         write_safely(tmp_path/'new', text(b'x'))
-        assert stat.S_IMODE((tmp_path/'new').stat().st_mode) == 0o640, 'a new file is as the user wants new files'
+        assert stat.S_IMODE((tmp_path/'new').stat().st_mode) == 0o640, 'as the user wants new files'
         for mode in (0o600, 0o664, 0o755):
             (tmp_path/'new').chmod(mode)
             write_safely(tmp_path/'new', text(b'y'))
@@ -70,7 +72,8 @@ def test_links_stay_links(tmp_path):
     for data in (b'made by a dangling link', b'and written again'):
         write_safely(tmp_path/'second', text(data))
         assert (tmp_path/'real'/'x').read_bytes() == data
-    assert (tmp_path/'link').is_symlink() and (tmp_path/'second').is_symlink() and listing(tmp_path/'real') == ['x']
+    assert (tmp_path/'link').is_symlink() and (tmp_path/'second').is_symlink()
+    assert listing(tmp_path/'real') == ['x']
 
 
 def test_devices_and_pipes_are_written_to(tmp_path):
@@ -82,17 +85,19 @@ def test_devices_and_pipes_are_written_to(tmp_path):
     reader.start()
     write_safely(tmp_path/'pipe', text(b'through'))
     reader.join(10)
-    assert got == [b'through'] and stat.S_ISFIFO((tmp_path/'pipe').stat().st_mode) and listing(tmp_path) == ['pipe']
+    assert got == [b'through'] and stat.S_ISFIFO((tmp_path/'pipe').stat().st_mode)
+    assert listing(tmp_path) == ['pipe']
     with pytest.raises(IsADirectoryError): write_safely(tmp_path, text(b'x'))
 
 
 def test_a_planted_link_is_not_followed(tmp_path):
-    "Who knows the temporary name beforehand makes it a link to a file of ours: 0.1 wrote there. Now nobody knows it"
+    "Whoever knew the temporary name could make it a link to a file of ours: 0.1 wrote there"
     (tmp_path/'mine').write_bytes(b'mine')
     names = []
     for _ in range(3): write_safely(tmp_path/'x', lambda f: names.append(Path(f.name).name))
     assert len(set(names)) == 3 and not any(str(os.getpid()) in n for n in names)
-    for name in ('.x.tmp', f'.x.{os.getpid()}.tmp', '.miniai-0.part'): (tmp_path/name).symlink_to(tmp_path/'mine')
+    for name in ('.x.tmp', f'.x.{os.getpid()}.tmp', '.miniai-0.part'):
+        (tmp_path/name).symlink_to(tmp_path/'mine')
     write_safely(tmp_path/'x', text(b'new'))
     assert (tmp_path/'mine').read_bytes() == b'mine' and (tmp_path/'x').read_bytes() == b'new'
 
@@ -114,16 +119,20 @@ def test_threads_that_write_one_file(tmp_path):
 
 
 def python(code, **kwargs):
-    start = f'import os, time, torch; from miniai.tools.files import write_safely; path = {str(kwargs.pop("path"))!r}\n'
-    return subprocess.Popen([sys.executable, '-c', start + code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+    start = 'import os, time; from miniai.tools.files import write_safely\n'
+    start += f'path = {str(kwargs.pop("path"))!r}\n'
+    return subprocess.Popen([sys.executable, '-c', start + code], cwd=ROOT, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, **kwargs)
 
 
 def test_what_a_killed_program_leaves_goes_with_the_next_write(tmp_path):
     write_safely(tmp_path/'x', text(b'old'))
-    killed = python('write_safely(path, lambda f: f.write(b"half") and f.flush() or os.kill(os.getpid(), 9))', path=tmp_path/'x')
+    killed = python('write_safely(path, lambda f: f.write(b"half") and f.flush() or os.kill(os.getpid(), 9))',
+                    path=tmp_path/'x')
     assert killed.wait(60) == -9
     assert (tmp_path/'x').read_bytes() == b'old' and len(listing(tmp_path)) == 2
-    alive = python('write_safely(path, lambda f: print("here", flush=True) or time.sleep(60))', path=tmp_path/'y')
+    alive = python('write_safely(path, lambda f: print("here", flush=True) or time.sleep(60))',
+                   path=tmp_path/'y')
     try:
         assert alive.stdout.readline() == 'here\n'
         assert len(listing(tmp_path)) == 2, 'its own, and not the one of the dead'
@@ -139,20 +148,23 @@ def test_what_a_killed_program_leaves_goes_with_the_next_write(tmp_path):
 def test_a_full_disk_is_called_by_its_name(tmp_path):
     (tmp_path/'x').write_bytes(b'old')
     def full(f): raise OSError(errno.ENOSPC, 'No space left on device')
-    with pytest.raises(OSError, match='the disk is full: nothing is written.*x') as e: write_safely(tmp_path/'x', full)
-    assert e.value.errno == errno.ENOSPC and (tmp_path/'x').read_bytes() == b'old' and listing(tmp_path) == ['x']
+    with pytest.raises(OSError, match='the disk is full: nothing is written.*x') as e:
+        write_safely(tmp_path/'x', full)
+    assert e.value.errno == errno.ENOSPC and (tmp_path/'x').read_bytes() == b'old'
+    assert listing(tmp_path) == ['x']
     with pytest.raises(OSError, match='disk is full'): write_safely('/dev/full', text(b'x'))
     def other(f): raise RuntimeError('not about a disk')
     with pytest.raises(RuntimeError, match='not about a disk'): write_safely(tmp_path/'x', other)
 
 
 def test_torchs_own_error_does_not_hide_that_of_the_disk(tmp_path):
-    "0.1 showed `inline_container.cc` alone. A limit on the size of files is as near as we come to a full disk"
+    "0.1 showed `inline_container.cc` alone. A limit on the size of files is nearest to a full disk"
     code = 'import torch\nwrite_safely(path, lambda f: torch.save(dict(a=torch.zeros(10**6)), f))'
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     p = python(code, path=tmp_path/'x', preexec_fn=limit)
     err = p.communicate()[1].splitlines()[-1]
-    assert p.returncode == 1 and err.startswith('OSError') and 'nothing is written' in err and str(tmp_path/'x') in err, err
+    assert p.returncode == 1 and err.startswith('OSError'), err
+    assert 'nothing is written' in err and str(tmp_path/'x') in err
     assert not listing(tmp_path)
 
 
@@ -175,7 +187,9 @@ def pairs(kind='<f4', labels='<i8'):
 
 def equal(a, b):
     for pair,want in zip(a, b, strict=True):
-        for x,w in zip(pair, want, strict=True): assert type(x) is np.ndarray and x.dtype == w.dtype and x.shape == w.shape and (x == w).all() and x.flags.writeable
+        for x,w in zip(pair, want, strict=True):
+            assert type(x) is np.ndarray and x.dtype == w.dtype and x.shape == w.shape and (x == w).all()
+            assert x.flags.writeable
     return True
 
 
@@ -206,8 +220,11 @@ def python2(a):
     "The bytes that Python 2 wrote for an array: its numbers are text to Python 3"
     raw = a.tobytes()
     shape = b'(' + b''.join(b'J' + struct.pack('<i', n) for n in a.shape) + b't'
-    dtype = b'cnumpy\ndtype\n(U\x02' + a.dtype.str[1:].encode() + b'K\x00K\x01tR(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb'
-    return b'cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR(K\x01' + shape + dtype + b'\x89T' + struct.pack('<i', len(raw)) + raw + b'tb'
+    state = b'(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb'
+    dtype = b'cnumpy\ndtype\n(U\x02' + a.dtype.str[1:].encode() + b'K\x00K\x01tR' + state
+    numbers = b'\x89T' + struct.pack('<i', len(raw)) + raw + b'tb'
+    empty = b'cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR'
+    return empty + b'(K\x01' + shape + dtype + numbers
 
 
 def test_the_file_that_python_2_wrote(tmp_path):
@@ -224,9 +241,12 @@ class Calls:
 
 
 @pytest.mark.parametrize('make', [
-    lambda mark: Calls(os.system, f'touch {mark}'), lambda mark: Calls(eval, f'open({str(mark)!r}, "w")'), lambda mark: Calls(exec, f'open({str(mark)!r}, "w")'),
-    lambda mark: Calls(open, str(mark), 'w'), lambda mark: Calls(subprocess.check_call, ['touch', str(mark)]), lambda mark: Calls(np.save, str(mark), np.ones(1)),
-    lambda mark: Calls(np.ndarray.tofile, np.ones(1), str(mark)), lambda mark: Calls(getattr, 'x', 'upper'), lambda mark: Calls(functools.partial, os.system, f'touch {mark}'),
+    lambda mark: Calls(os.system, f'touch {mark}'), lambda mark: Calls(eval, f'open({str(mark)!r}, "w")'),
+    lambda mark: Calls(exec, f'open({str(mark)!r}, "w")'),
+    lambda mark: Calls(open, str(mark), 'w'), lambda mark: Calls(subprocess.check_call, ['touch', str(mark)]),
+    lambda mark: Calls(np.save, str(mark), np.ones(1)),
+    lambda mark: Calls(np.ndarray.tofile, np.ones(1), str(mark)), lambda mark: Calls(getattr, 'x', 'upper'),
+    lambda mark: Calls(functools.partial, os.system, f'touch {mark}'),
     lambda mark: Calls(Path.touch, mark)],
     ids=['system', 'eval', 'exec', 'open', 'subprocess', 'np.save', 'tofile', 'getattr', 'partial', 'Path'])
 @pytest.mark.parametrize('protocol', [0, 2, 4])
@@ -236,13 +256,16 @@ def test_a_file_that_runs_code_is_refused(make, protocol, tmp_path):
         content = list(pairs())
         content[1] = (make(mark), content[1][1]) if place else make(mark)
         with gzip.open(tmp_path/'p.gz', 'wb') as f: pickle.dump(tuple(content), f, protocol=protocol)
-        with pytest.raises(ValueError, match='refused: it wants to use .* only arrays are admitted'): load_arrays(tmp_path/'p.gz')
+        with pytest.raises(ValueError, match='refused: it wants to use .* only arrays are admitted'):
+            load_arrays(tmp_path/'p.gz')
     assert not mark.exists()
 
 
 @pytest.mark.parametrize('content,text', [
-    (np.array(['a'], object), 'array of O8'), (np.array(['a']), 'array of U1'), (np.ones(1, 'f4,i4'), 'array of V8'),
-    (np.float32(3), 'multiarray.scalar'), (torch.ones(1), 'only arrays'), ({1, 2}, 'holds set|only arrays'), (print, 'builtins.print|__builtin__.print')])
+    (np.array(['a'], object), 'array of O8'), (np.array(['a']), 'array of U1'),
+    (np.ones(1, 'f4,i4'), 'array of V8'),
+    (np.float32(3), 'multiarray.scalar'), (torch.ones(1), 'only arrays'), ({1, 2}, 'holds set|only arrays'),
+    (print, 'builtins.print|__builtin__.print')])
 def test_what_is_no_array_is_refused(content, text, tmp_path):
     for protocol in (2, 5):
         for whole in (content, [(1, content)], dict(a=content)):
@@ -255,7 +278,8 @@ def test_containers_and_plain_values(tmp_path):
     content = dict(a=[x, (x, 'text', 3, 2.5, None, True, b'bytes')], b=x)
     (tmp_path/'p').write_bytes(pickle.dumps(content))
     got = load_arrays(tmp_path/'p')
-    assert type(got) is dict and type(got['a'][1]) is tuple and got['a'][1][1:] == ('text', 3, 2.5, None, True, b'bytes')
+    assert type(got) is dict and type(got['a'][1]) is tuple
+    assert got['a'][1][1:] == ('text', 3, 2.5, None, True, b'bytes')
     assert got['b'] is got['a'][0] is got['a'][1][0], 'what was one array is one again'
 
 
@@ -267,7 +291,8 @@ def most(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1000
 before = most()
 try: print('no error', load_arrays({str(path)!r}))
 except ValueError as e: print(most()-before, e)'''
-    out = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
+                         check=True).stdout
     return float(out.split()[0]),out
 
 
@@ -276,13 +301,15 @@ def number(n): return struct.pack('<I', n)
 
 ARRAY = b'cnumpy.core.numeric\n_frombuffer\n('  # then its parts, and tR
 PARTS = b'cnumpy\ndtype\n(U\x02u1K\x00K\x01tRK\x01U\x01C'
+TEXT = b'\x80\x02X' + number(10**6) + b'a'*10**6 + b'q\x010]('
 GREEDY = {
-    'memo 1e8': b'\x80\x02Nr' + number(10**8) + b'.', 'memo 2^29': b'\x80\x02Nr' + number(2**29) + b'.', 'memo as text': b'Np500000000\n.',
+    'memo 1e8': b'\x80\x02Nr' + number(10**8) + b'.', 'memo 2^29': b'\x80\x02Nr' + number(2**29) + b'.',
+    'memo as text': b'Np500000000\n.',
     'an integer as data': b'\x80\x02' + ARRAY + b'J' + number(10**9) + PARTS + b'tR.',
     'a length that is not there': b'\x80\x05\x96' + struct.pack('<Q', 10**9) + b'abc.',
     'bytes of 1 GB, announced': b'\x80\x04\x8e' + struct.pack('<Q', 10**9) + b'abc.',
-    'one text made bytes 1000 times': b'\x80\x02X' + number(10**6) + b'a'*10**6 + b'q\x010]' + b'(' + b'c_codecs\nencode\n(h\x01U\x06latin1tR'*1000 + b'e.',
-    'one text made an array 1000 times': b'\x80\x02X' + number(10**6) + b'a'*10**6 + b'q\x010](' + (ARRAY + b'h\x01' + PARTS + b'tR')*1000 + b'e.'}
+    'one text made bytes 1000 times': TEXT + b'c_codecs\nencode\n(h\x01U\x06latin1tR'*1000 + b'e.',
+    'one text made an array 1000 times': TEXT + (ARRAY + b'h\x01' + PARTS + b'tR')*1000 + b'e.'}
 
 
 @pytest.mark.parametrize('what', GREEDY)
@@ -294,7 +321,7 @@ def test_a_small_file_takes_little_memory(what, tmp_path):
 
 
 def test_lists_in_lists_in_lists(tmp_path):
-    "Forty lists that hold the one before twice are forty lists, and not a tree of 2^40; a list within itself has no end"
+    "Forty lists that hold the one before twice are not a tree of 2^40; a list within itself has no end"
     x = np.arange(3)
     for _ in range(40): x = [x, x]
     (tmp_path/'p').write_bytes(pickle.dumps(x))
@@ -310,7 +337,8 @@ def test_lists_in_lists_in_lists(tmp_path):
 def test_files_that_are_no_pickles(tmp_path):
     good = gzip.compress(pickle.dumps(pairs()))
     wrong_sum = good[:-8] + bytes(4) + good[-4:]
-    for data in (b'', b'hello', b'\x1f\x8b', good[:50], good[:-20], good[:10] + bytes(80), pickle.dumps(pairs())[:-30], wrong_sum, b'\x80\x04.', b'cos\n'):
+    for data in (b'', b'hello', b'\x1f\x8b', good[:50], good[:-20], good[:10] + bytes(80),
+                 pickle.dumps(pairs())[:-30], wrong_sum, b'\x80\x04.', b'cos\n'):
         (tmp_path/'p').write_bytes(data)
         with pytest.raises(ValueError, match=str(tmp_path/'p')): load_arrays(tmp_path/'p')
     with pytest.raises(FileNotFoundError): load_arrays(tmp_path/'none')
@@ -318,10 +346,13 @@ def test_files_that_are_no_pickles(tmp_path):
 
 def test_calls_of_what_is_admitted_do_no_harm(tmp_path):
     "The admitted names called with nonsense, and told to change their state"
-    names = [b'cnumpy\nndarray\n', b'cnumpy\ndtype\n', b'cnumpy.core.multiarray\n_reconstruct\n', b'cnumpy.core.numeric\n_frombuffer\n', b'c_codecs\nencode\n']
+    names = [b'cnumpy\nndarray\n', b'cnumpy\ndtype\n', b'cnumpy.core.multiarray\n_reconstruct\n',
+             b'cnumpy.core.numeric\n_frombuffer\n', b'c_codecs\nencode\n']
     for name in names:
-        for args in (b'(t', b'(K\x01t', b'(U\x01aU\x03rott', b'(U\x01aU\x01bU\x01cU\x01dt', b'(' + name + b't'):
-            for end in (b'R.', b'R}b.', b'R(N}U\x01xK\x01stb.', b'}b.', b'0' + name + b'(N}U\x0c__defaults__K\x01stb.'):
+        for args in (b'(t', b'(K\x01t', b'(U\x01aU\x03rott', b'(U\x01aU\x01bU\x01cU\x01dt',
+                     b'(' + name + b't'):
+            for end in (b'R.', b'R}b.', b'R(N}U\x01xK\x01stb.', b'}b.',
+                        b'0' + name + b'(N}U\x0c__defaults__K\x01stb.'):
                 (tmp_path/'p').write_bytes(b'\x80\x02' + name + args + end)
                 try: assert type(load_arrays(tmp_path/'p')) in (bytes, dict, np.ndarray)
                 except ValueError as e: assert str(tmp_path/'p') in str(e)
@@ -369,12 +400,14 @@ class Files(BaseHTTPRequestHandler):
     def part(self, start, stop=None, mark=('ETag', '"one"'), body=BODY):
         "From `start` to the end, but hang up at `stop`"
         if start and mark is None: start = 0
-        self.head(206 if start else 200, len(body)-start, *([mark] if mark else []), *([('Content-Range', f'bytes {start}-{len(body)-1}/{len(body)}')] if start else []))
+        self.head(206 if start else 200, len(body)-start, *([mark] if mark else []),
+                  *([('Content-Range', f'bytes {start}-{len(body)-1}/{len(body)}')] if start else []))
         self.wfile.write(body[start:stop])
 
     def good(self, n, start): self.part(start)
     def cut_off(self, n, start): self.part(start, 100_000*(n+1))
-    def cut_off_modified(self, n, start): self.part(start, 100_000*(n+1), ('Last-Modified', 'Wed, 21 Oct 2015 07:28:00 GMT'))
+    def cut_off_modified(self, n, start):
+        self.part(start, 100_000*(n+1), ('Last-Modified', 'Wed, 21 Oct 2015 07:28:00 GMT'))
     def cut_off_weak(self, n, start): self.part(start, 100_000*(n+2), ('ETag', 'W/"one"'))
     def cut_off_unmarked(self, n, start): self.part(start, 100_000*(n+1), None)
     def always_cut_off(self, n, start): self.part(0, 1000)
@@ -388,12 +421,15 @@ class Files(BaseHTTPRequestHandler):
         self.head(200, len(BODY)+5)
         self.wfile.write(BODY)
     def wrong(self, n, start): self.part(0, body=b'<html>Please log in</html>')
-    def changed(self, n, start): self.part(0, 100_000, ('ETag', '"old"'), BODY[::-1]) if n == 0 else self.part(0, mark=('ETag', '"new"'))
+    def changed(self, n, start):
+        self.part(0, 100_000, ('ETag', '"old"'),
+                  BODY[::-1]) if n == 0 else self.part(0, mark=('ETag', '"new"'))
     def wrong_part(self, n, start):
         if n == 0: return self.part(0, 100_000)
         if n == 1: return self.head(206, 10, ('Content-Range', f'bytes 7-16/{len(BODY)}'))
         self.part(0)
-    def not_there(self, n, start): self.part(0, 100_000) if n == 0 else self.head(416, 0) if start else self.part(0)
+    def not_there(self, n, start):
+        self.part(0, 100_000) if n == 0 else self.head(416, 0) if start else self.part(0)
     def stalls(self, n, start):
         if n: return self.part(start)
         self.head(200, len(BODY), ('ETag', '"one"'))
@@ -440,27 +476,37 @@ def files(monkeypatch):
 
 
 @pytest.mark.parametrize('what,ranges', [
-    ('good', [None]), ('unmeasured', [None]), ('redirect', [None, None]), ('cut_off', [None, 'bytes=100000-', 'bytes=200000-']),
-    ('cut_off_modified', [None, 'bytes=100000-', 'bytes=200000-']), ('cut_off_weak', [None, None]), ('cut_off_unmarked', [None, None, None]),
-    ('busy', [None]*3), ('changed', [None, 'bytes=100000-']), ('wrong_part', [None, 'bytes=100000-', 'bytes=100000-']),
+    ('good', [None]), ('unmeasured', [None]), ('redirect', [None, None]),
+    ('cut_off', [None, 'bytes=100000-', 'bytes=200000-']),
+    ('cut_off_modified', [None, 'bytes=100000-', 'bytes=200000-']), ('cut_off_weak', [None, None]),
+    ('cut_off_unmarked', [None, None, None]),
+    ('busy', [None]*3), ('changed', [None, 'bytes=100000-']),
+    ('wrong_part', [None, 'bytes=100000-', 'bytes=100000-']),
     ('another', [None, 'bytes=100000-', None]), ('not_there', [None, 'bytes=100000-', None])])
 def test_downloads_arrive_whole(files, tmp_path, what, ranges):
     path = download(f'{files.url}/{what}', tmp_path/'deep'/'er'/'x.bin', SHA)
-    assert path == tmp_path/'deep'/'er'/'x.bin' and path.read_bytes() == BODY and list(path.parent.iterdir()) == [path]
+    assert path == tmp_path/'deep'/'er'/'x.bin' and path.read_bytes() == BODY
+    assert list(path.parent.iterdir()) == [path]
     assert files.seen == ranges
 
 
 @pytest.mark.parametrize('what', ['stalls', 'silent'])
 def test_a_server_that_stalls(files, tmp_path, what):
     start = time.monotonic()
-    if what == 'stalls': assert download(f'{files.url}/stalls', tmp_path/'x', SHA, timeout=0.3).read_bytes() == BODY and files.seen == [None, 'bytes=5000-']
+    if what == 'stalls':
+        assert download(f'{files.url}/stalls', tmp_path/'x', SHA, timeout=0.3).read_bytes() == BODY
+        assert files.seen == [None, 'bytes=5000-']
     else:
-        with pytest.raises(OSError, match='silent: .*last of 2 tries'): download(f'{files.url}/silent', tmp_path/'x', timeout=0.3, tries=2)
+        with pytest.raises(OSError, match='silent: .*last of 2 tries'):
+            download(f'{files.url}/silent', tmp_path/'x', timeout=0.3, tries=2)
         assert not list(tmp_path.iterdir()) and len(files.seen) == 2
     assert time.monotonic() - start < 20, 'the server would wait for 30 seconds'
 
 
-@pytest.mark.parametrize('what,text,n', [('gone', '404', 1), ('always_cut_off', 'broke off after 1,000 of 300,000 bytes.*last of 3', 3), ('nothing', 'last of 3', 3), ('long', 'broke off after 300,000 of 300,005', 3)])
+@pytest.mark.parametrize('what,text,n',
+                         [('gone', '404', 1),
+                          ('always_cut_off', 'broke off after 1,000 of 300,000 bytes.*last of 3', 3),
+                          ('nothing', 'last of 3', 3), ('long', 'broke off after 300,000 of 300,005', 3)])
 def test_downloads_that_fail_leave_nothing(files, tmp_path, what, text, n):
     with pytest.raises(OSError, match=text): download(f'{files.url}/{what}', tmp_path/'x', tries=3)
     assert not list(tmp_path.iterdir()) and len(files.seen) == n
@@ -471,7 +517,8 @@ def test_downloads_that_fail_leave_nothing(files, tmp_path, what, text, n):
     ('half_a_part', 'broke off after 200,000 of 300,000 bytes')])
 def test_parts_that_are_not_stitched(files, tmp_path, what, problem):
     "0.1 kept ten bytes of an answer 206 to a plain request, and half a file"
-    with pytest.raises(OSError, match=f'{problem}, in the last of 3'): download(f'{files.url}/{what}', tmp_path/'x', tries=3)
+    with pytest.raises(OSError, match=f'{problem}, in the last of 3'):
+        download(f'{files.url}/{what}', tmp_path/'x', tries=3)
     assert not list(tmp_path.iterdir())
 
 
@@ -479,29 +526,34 @@ def test_parts_that_are_not_stitched(files, tmp_path, what, problem):
 def test_a_server_that_drips(files, tmp_path, what):
     "It is never silent for long, and never ends: 0.1 waited for it forever"
     start = time.monotonic()
-    with pytest.raises(TimeoutError, match=f'{what}: not all of it has come within 0.5 s'): download(f'{files.url}/{what}', tmp_path/'x', limit=0.5)
+    with pytest.raises(TimeoutError, match=f'{what}: not all of it has come within 0.5 s'):
+        download(f'{files.url}/{what}', tmp_path/'x', limit=0.5)
     assert time.monotonic() - start < 10 and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize('what', ['wrong', 'short'])
 def test_another_file_than_expected(files, tmp_path, what):
-    with pytest.raises(ValueError, match=f'not the expected file.*{SHA}'): download(f'{files.url}/{what}', tmp_path/'x', SHA)
+    with pytest.raises(ValueError, match=f'not the expected file.*{SHA}'):
+        download(f'{files.url}/{what}', tmp_path/'x', SHA)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_is_there(files, tmp_path):
     path = tmp_path/'x'
     path.write_bytes(b'old')
-    assert download(f'{files.url}/good', path).read_bytes() == b'old' and not files.seen, 'kept: nobody said what it should be'
+    assert download(f'{files.url}/good',
+                    path).read_bytes() == b'old' and not files.seen, 'kept: nobody said what it should be'
     with pytest.raises(ValueError): download(f'{files.url}/wrong', path, SHA)
     assert path.read_bytes() == b'old', 'a failure does not cost the old file'
     assert download(f'{files.url}/good', str(path), SHA.upper()).read_bytes() == BODY
     n = len(files.seen)
-    assert download(f'{files.url}/good', path, SHA).read_bytes() == BODY and len(files.seen) == n, 'right, so not fetched again'
+    assert download(f'{files.url}/good', path,
+                    SHA).read_bytes() == BODY and len(files.seen) == n, 'right, so not fetched again'
 
 
 def test_two_at_once(files, tmp_path):
-    threads = [threading.Thread(target=download, args=(f'{files.url}/good', tmp_path/'x', SHA)) for _ in range(4)]
+    threads = [threading.Thread(target=download, args=(f'{files.url}/good', tmp_path/'x', SHA))
+               for _ in range(4)]
     for t in threads: t.start()
     for t in threads: t.join()
     assert (tmp_path/'x').read_bytes() == BODY and len(list(tmp_path.iterdir())) == 1
@@ -512,7 +564,8 @@ def test_download_refuses():
         with pytest.raises(ValueError, match='url must begin'): download(url, 'x')
     with pytest.raises(ValueError, match='64 hexadecimal'): download('http://x', 'x', 'abc')
     for name,value in (('tries', 0), ('timeout', 0), ('limit', -1)):
-        with pytest.raises(ValueError, match=f'{name} must be above 0, got {value}'): download('http://x', 'x', **{name: value})
+        with pytest.raises(ValueError, match=f'{name} must be above 0, got {value}'):
+            download('http://x', 'x', **{name: value})
 
 
 def test_ctrl_c_leaves_nothing(files, tmp_path, monkeypatch):
@@ -526,19 +579,24 @@ def test_ctrl_c_leaves_nothing(files, tmp_path, monkeypatch):
 
 def test_local_folder(tmp_path, monkeypatch):
     monkeypatch.setenv('MINIAI_DATA', str(tmp_path))
-    assert local_folder('mnist') == tmp_path/'mnist' and local_folder('someone/something') == tmp_path/'someone'/'something'
+    assert local_folder('mnist') == tmp_path/'mnist'
+    assert local_folder('someone/something') == tmp_path/'someone'/'something'
     monkeypatch.delenv('MINIAI_DATA')
     assert local_folder('mnist') is None
 
 
 def test_parquet_files(tmp_path):
     "The ways in which the hub lays files out; hidden ones and other kinds are no data"
-    for name in ('data/train-00001-of-00002.parquet', 'data/train-00000-of-00002.parquet', 'data/validation-00000-of-00001.parquet', 'test.parquet',
-                 'extra/0001.parquet', 'extra/0000.parquet', 'data/._train-00000-of-00002.parquet', '.cache/train.parquet', 'README.md'):
+    for name in ('data/train-00001-of-00002.parquet', 'data/train-00000-of-00002.parquet',
+                 'data/validation-00000-of-00001.parquet', 'test.parquet',
+                 'extra/0001.parquet', 'extra/0000.parquet', 'data/._train-00000-of-00002.parquet',
+                 '.cache/train.parquet', 'README.md'):
         (tmp_path/name).parent.mkdir(exist_ok=True)
         (tmp_path/name).touch()
-    found = {split: [p.relative_to(tmp_path).as_posix() for p in files] for split,files in parquet_files(tmp_path).items()}
-    assert found == dict(train=['data/train-00000-of-00002.parquet', 'data/train-00001-of-00002.parquet'], validation=['data/validation-00000-of-00001.parquet'],
+    found = {split: [p.relative_to(tmp_path).as_posix() for p in files] for split,
+             files in parquet_files(tmp_path).items()}
+    assert found == dict(train=['data/train-00000-of-00002.parquet', 'data/train-00001-of-00002.parquet'],
+                         validation=['data/validation-00000-of-00001.parquet'],
                          test=['test.parquet'], extra=['extra/0000.parquet', 'extra/0001.parquet'])
 
 

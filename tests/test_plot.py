@@ -1,9 +1,10 @@
 """Pictures: what the rendered canvas shows, pixel by pixel, for every kind of input"""
-import gc, inspect, os, subprocess, sys, warnings, weakref
+import inspect, os, subprocess, sys, warnings
 import matplotlib, matplotlib.pyplot as plt, numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from miniai.plot import get_grid, plot_func, show_image, show_images, subplots
+from miniai.tools.drawn import draw_digits
 from tests.conftest import ROOT
 
 
@@ -34,23 +35,29 @@ def show(im, **kwargs): return shown(show_image(im, interpolation='nearest', **k
 
 
 COLOUR = torch.tensor([[[255,0,0,80], [0,255,0,160], [0,0,255,240]],
-                       [[255,255,0,1], [0,255,255,2], [255,0,255,3]]])[...,:3].byte()      # 2×3 cells, all of them different
+                       # 2×3 cells, all of them different
+                       [[255,255,0,1], [0,255,255,2], [255,0,255,3]]])[...,:3].byte()
 GREY = torch.tensor([[0, 50, 100], [150, 200, 255]], dtype=torch.uint8)
 first = COLOUR.permute(2, 0, 1)
 PIL_COLOUR = Image.fromarray(COLOUR.numpy())
-# 1×1 cells would be lost between channels and pixels, so the small pictures are enlarged where a form needs it
+# 1×1 cells would be lost between channels and pixels, so pictures are enlarged where a form needs it
 BIG = COLOUR.repeat_interleave(4, 0).repeat_interleave(4, 1)  # 8×12: no axis but the last can hold channels
 
 
 COLOUR_FORMS = {
-    'tensor, channels first, uint8': first, 'tensor, channels first, float': first.float()/255, 'double': first.double()/255,
+    'tensor, channels first, uint8': first, 'tensor, channels first, float': first.float()/255,
+    'double': first.double()/255,
     'half': first.half()/255, 'bfloat16': (first.float()/255).bfloat16(), 'int64': first.long(),
     'tensor, channels last': BIG, 'tensor, channels last, float': BIG.float()/255,
-    'array, channels first': BIG.permute(2, 0, 1).numpy(), 'array, channels last': COLOUR.numpy(), 'array, float64': COLOUR.numpy()/255,
-    'array, float16': (COLOUR.numpy()/255).astype(np.float16), 'not contiguous': np.asfortranarray(COLOUR.numpy()),
+    'array, channels first': BIG.permute(2, 0, 1).numpy(), 'array, channels last': COLOUR.numpy(),
+    'array, float64': COLOUR.numpy()/255,
+    'array, float16': (COLOUR.numpy()/255).astype(np.float16),
+    'not contiguous': np.asfortranarray(COLOUR.numpy()),
     'gradient': (first.float()/255).requires_grad_(), 'no leaf': (first.float()/255).requires_grad_()*1,
-    'parameter': torch.nn.Parameter(first.float()/255), 'bool, first': first > 127, 'bool, last': (BIG > 127).numpy(),
-    'PIL RGB': PIL_COLOUR, 'PIL P': PIL_COLOUR.quantize(8), 'PIL RGBA': PIL_COLOUR.convert('RGBA'), 'PIL CMYK': PIL_COLOUR.convert('CMYK'),
+    'parameter': torch.nn.Parameter(first.float()/255), 'bool, first': first > 127,
+    'bool, last': (BIG > 127).numpy(),
+    'PIL RGB': PIL_COLOUR, 'PIL P': PIL_COLOUR.quantize(8), 'PIL RGBA': PIL_COLOUR.convert('RGBA'),
+    'PIL CMYK': PIL_COLOUR.convert('CMYK'),
     'list': COLOUR.tolist(), 'four channels': torch.cat([first, torch.full((1,2,3), 255).byte()]),
 }
 
@@ -65,11 +72,14 @@ def test_colours_arrive_on_the_canvas(form):
 
 big_grey = GREY.repeat_interleave(4, 0).repeat_interleave(4, 1)
 GREY_FORMS = {
-    'uint8': GREY, 'float': GREY.float()/255, 'bfloat16': (GREY.float()/255).bfloat16(), 'int64': GREY.long(), 'channel first': GREY[None],
+    'uint8': GREY, 'float': GREY.float()/255, 'bfloat16': (GREY.float()/255).bfloat16(), 'int64': GREY.long(),
+    'channel first': GREY[None],
     'channel first, float': GREY[None].float()/255, 'channel last': GREY[...,None], 'array': GREY.numpy(), 
-    'array, channel last': GREY.numpy()[...,None], 'gradient': (GREY.float()/255).requires_grad_(), 'PIL L': Image.fromarray(GREY.numpy()),
+    'array, channel last': GREY.numpy()[...,None], 'gradient': (GREY.float()/255).requires_grad_(),
+    'PIL L': Image.fromarray(GREY.numpy()),
     'PIL F': Image.fromarray(GREY.float().numpy()), 'PIL I': Image.fromarray(GREY.int().numpy()),
-    'PIL I;16': Image.fromarray((GREY.int()*257).numpy().astype(np.uint16)), 'float, 0 to 1000': GREY.float()*4, 'negative': GREY.float()-255,
+    'PIL I;16': Image.fromarray((GREY.int()*257).numpy().astype(np.uint16)),
+    'float, 0 to 1000': GREY.float()*4, 'negative': GREY.float()-255,
     'list': GREY.tolist(), 'big': big_grey, 'array, channel first': big_grey.numpy()[None],
 }
 
@@ -81,12 +91,14 @@ def test_one_channel_is_stretched_over_the_colormap(form):
     assert seen.shape == (*want.shape, 3) and abs(seen - want[...,None]).max() <= 2, form
 
 
-MASKS = {'tensor': GREY > 120, 'channel first': GREY[None] > 120, 'channel last': GREY[...,None] > 120, 'array': GREY.numpy() > 120,
+MASKS = {'tensor': GREY > 120, 'channel first': GREY[None] > 120, 'channel last': GREY[...,None] > 120,
+         'array': GREY.numpy() > 120,
          'PIL 1': Image.fromarray(GREY.numpy()).point(lambda v: 255*(v > 120)).convert('1')}
 
 
 @pytest.mark.parametrize('form', MASKS)
-def test_masks(form): assert (show(MASKS[form], cmap='gray') == np.where(GREY.numpy() > 120, 255, 0)[...,None]).all()
+def test_masks(form):
+    assert (show(MASKS[form], cmap='gray') == np.where(GREY.numpy() > 120, 255, 0)[...,None]).all()
 
 
 def test_grey_with_alpha_and_palette_with_transparency():
@@ -112,7 +124,8 @@ def test_an_ambiguous_shape_follows_the_customs_of_its_library():
 
 
 @settings(deadline=None, max_examples=15)
-@given(st.integers(5, 9), st.integers(5, 9), st.sampled_from([1, 3, 4]), st.booleans(), st.booleans(), st.integers(0, 10**6))
+@given(st.integers(5, 9), st.integers(5, 9), st.sampled_from([1, 3, 4]), st.booleans(), st.booleans(),
+       st.integers(0, 10**6))
 def test_any_size_first_or_last(h, w, channels, last, array, seed):
     x = torch.randint(0, 256, (channels, h, w), generator=torch.Generator().manual_seed(seed)).byte()
     if channels == 4: x[3] = 255
@@ -148,7 +161,8 @@ def test_axis_size_title_frame():
     ax = show_image(GREY, figsize=(2, 1), title=torch.tensor(3), noframe=False)
     assert list(ax.figure.get_size_inches()) == [2, 1] and ax.get_title() == '3' and ax.axison
     assert len(ax.get_xticks()) == len(ax.get_yticks()) == 0
-    assert show_image(GREY, title=np.int64(4)).get_title() == '4' and show_image(GREY, title=0).get_title() == '0'
+    assert show_image(GREY, title=np.int64(4)).get_title() == '4'
+    assert show_image(GREY, title=0).get_title() == '0'
 
 
 def test_frame_on_the_canvas():
@@ -159,9 +173,12 @@ def test_frame_on_the_canvas():
 
 
 @pytest.mark.parametrize('im,error,text', [
-    (torch.zeros(5), ValueError, 'reshape'), (torch.zeros(2, 1, 5, 5), ValueError, 'show_images'), (torch.zeros(2, 5, 5), ValueError, '(2, 5, 5)'),
-    (np.zeros((5, 5, 2)), ValueError, '(5, 5, 2)'), (torch.zeros(0, 5), ValueError, '(0, 5)'), (torch.tensor(1.), ValueError, '()'),
-    ('x.png', TypeError, 'got str'), (None, TypeError, 'NoneType'), (torch.zeros(3, 3, dtype=torch.complex64), TypeError, 'numbers')])
+    (torch.zeros(5), ValueError, 'reshape'), (torch.zeros(2, 1, 5, 5), ValueError, 'show_images'),
+    (torch.zeros(2, 5, 5), ValueError, '(2, 5, 5)'),
+    (np.zeros((5, 5, 2)), ValueError, '(5, 5, 2)'), (torch.zeros(0, 5), ValueError, '(0, 5)'),
+    (torch.tensor(1.), ValueError, '()'),
+    ('x.png', TypeError, 'got str'), (None, TypeError, 'NoneType'),
+    (torch.zeros(3, 3, dtype=torch.complex64), TypeError, 'a PIL image, tensor or array')])
 def test_what_is_no_picture_is_refused_and_leaves_no_figure(im, error, text):
     for call in (show_image, lambda x: show_images([GREY, x])):
         with pytest.raises(error) as e: call(im)
@@ -240,11 +257,14 @@ def test_spare_axes_are_white_on_the_canvas():
     rendered = canvas(fig)
     for i,ax in enumerate(axs.flat):
         box = ax.get_window_extent()
-        part = rendered[round(len(rendered)-box.y1)-1:round(len(rendered)-box.y0)+1, round(box.x0)-1:round(box.x1)+1]
+        part = rendered[round(len(rendered)-box.y1)-1:round(len(rendered)-box.y0)+1,
+                        round(box.x0)-1:round(box.x1)+1]
         assert (part < 100).any() == (i < 5)
 
 
-@pytest.mark.parametrize('args,text', [((0,), 'n must be at least 1'), ((-2,), 'n must be'), ((2.5,), 'whole number'), (('3',), 'whole number'),
+@pytest.mark.parametrize('args,text',
+                         [((0,), 'n must be at least 1'), ((-2,), 'n must be'), ((2.5,), 'whole number'),
+                          (('3',), 'whole number'),
                                        ((3, 0), 'nrows'), ((3, None, -1), 'ncols')])
 def test_get_grid_refuses(args, text):
     with pytest.raises((TypeError, ValueError), match=text): get_grid(*args)
@@ -271,12 +291,14 @@ def test_show_images_takes_batches_lists_generators_and_mixtures():
         assert abs(shown(axs[0]) - GREY.numpy().astype(int)[...,None]).max() <= 2
         assert abs(shown(axs[2]) - COLOUR.numpy().astype(int)).max() <= 2
     show_images(torch.rand(4, 1, 6, 6, requires_grad=True), titles=torch.arange(4), noframe=False)
-    assert [ax.get_title() for ax in plt.gcf().axes] == list('0123') and all(ax.axison for ax in plt.gcf().axes)
+    assert [ax.get_title() for ax in plt.gcf().axes] == list('0123')
+    assert all(ax.axison for ax in plt.gcf().axes)
 
 
 def test_show_images_refuses():
     with pytest.raises(ValueError, match='at least one'): show_images([])
-    with pytest.raises(ValueError, match='no more than the 1 pictures, got 2'): show_images([GREY], titles=['a', 'b'])
+    with pytest.raises(ValueError, match='no more than the 1 pictures, got 2'):
+        show_images([GREY], titles=['a', 'b'])
     with pytest.raises(ValueError, match='no place'): show_images([GREY]*5, 2, 2)
     assert plt.get_fignums() == []
 
@@ -287,8 +309,11 @@ def test_signatures_tell_what_passes_through():
     assert imshow <= names(show_image) and 'kwargs' not in names(show_image)
     assert {'sharex', 'subplot_kw', 'squeeze'} <= names(subplots)
     assert {'imsize', 'figsize', 'suptitle', 'sharex'} <= names(get_grid) and 'nrows' in names(get_grid)
-    assert imshow | {'imsize', 'title', 'weight', 'sharex', 'titles'} <= names(show_images) and 'kwargs' not in names(show_images)
-    positional = {f: [k for k,p in inspect.signature(f).parameters.items() if p.kind == p.POSITIONAL_OR_KEYWORD] for f in (show_image, subplots, get_grid, show_images)}
+    assert imshow | {'imsize', 'title', 'weight', 'sharex', 'titles'} <= names(show_images)
+    assert 'kwargs' not in names(show_images)
+    positional = {f: [k for k,
+                      p in inspect.signature(f).parameters.items() if p.kind == p.POSITIONAL_OR_KEYWORD]
+                      for f in (show_image, subplots, get_grid, show_images)}
     assert positional[show_image] == ['im', 'ax', 'figsize', 'title', 'noframe']
     assert positional[subplots][:5] == ['nrows', 'ncols', 'figsize', 'imsize', 'suptitle']
     assert positional[get_grid][:6] == ['n', 'nrows', 'ncols', 'title', 'weight', 'size']
@@ -321,53 +346,59 @@ def test_plot_func_adds_up_and_takes_axes():
 
 
 def test_plot_func_refuses():
-    with pytest.raises(ValueError, match='one number for each of 100'): plot_func(lambda x: x.sum()[None].expand(3))
+    with pytest.raises(ValueError, match='one number for each of 100'):
+        plot_func(lambda x: x.sum()[None].expand(3))
     with pytest.raises(ValueError, match='steps'): plot_func(torch.relu, steps=0)
     assert plt.get_fignums() == []
 
 
-def test_a_loop_piles_up_no_figures():
-    first_one = show_image(COLOUR.numpy(), interpolation='nearest')
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')  # matplotlib warns at 20
-        for i in range(15):
-            show_images([GREY]*2)
-            show_image(GREY)
-            fig,_ = get_grid(3)
-            assert plt.gcf() is fig and len(plt.get_fignums()) <= 20
-    assert not plt.fignum_exists(1)
-    assert abs(shown(first_one) - COLOUR.numpy().astype(int)).max() <= 1, 'an earlier figure can still be drawn by who holds it'
-    plt.sca(first_one)
-    assert plt.gcf() is first_one.figure, 'and pyplot takes it back'
-
-
-def test_a_loop_frees_memory():
-    plt.rcParams['figure.max_open_warning'] = 3
-    refs = [weakref.ref(show_image(GREY).figure) for _ in range(8)]
-    gc.collect()
-    assert [r() is not None for r in refs] == [False]*5 + [True]*3
-
-
 def test_each_call_makes_one_figure():
-    for i,call in enumerate((lambda: show_image(GREY), lambda: show_images([GREY]*7), lambda: get_grid(5), lambda: subplots(2, 2))):
+    for i,call in enumerate((lambda: show_image(GREY), lambda: show_images([GREY]*7), lambda: get_grid(5),
+                             lambda: subplots(2, 2))):
         call()
         assert len(plt.get_fignums()) == i+1
     show_image(GREY, plt.gca())
     assert len(plt.get_fignums()) == 4
 
 
-def test_figures_of_others_stay():
-    plt.rcParams['figure.max_open_warning'] = 3
-    mine = plt.figure()
-    for _ in range(5): show_image(GREY)
-    assert plt.fignum_exists(mine.number) and len(plt.get_fignums()) == 3
+def test_three_pictures_that_are_taken_for_one():
+    "0.1 drew them as one picture in colour, and said nothing"
+    x,_ = draw_digits(16)
+    for im in (x[:3], x[:4], x[:3].float()/255, (x[:3].float()-30)/70, x[:3].numpy()):
+        with pytest.warns(UserWarning,
+                          match=f'{len(im)} channels look like pictures of their own: show_images'):
+            show_image(im)
+    blue,white = torch.tensor([0.1, 0.2, 0.9])[:,None,None],torch.ones(3, 1, 1)
+    right = torch.linspace(0, 1, 28).expand(28, 28)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        for im in x[:8]:
+            share = im/255
+            for colour in (share*blue, share*blue + (1-share)*white, share*white + (1-share)*blue):
+                show_image(colour)
+            plt.close('all')
+        show_image(torch.stack([right, right.T, 1-right]))
+        show_image(torch.rand(3, 28, 28)), show_image(torch.zeros(3, 28, 28)), show_image(share.expand(3, 28,
+                                                                                                       28))
+        show_images(x[:3])
 
 
-def test_where_there_are_windows_figures_stay_until_they_are_shown(monkeypatch):
-    monkeypatch.setattr(plt, 'get_backend', lambda: 'tkagg')
-    plt.rcParams['figure.max_open_warning'] = 0
-    for _ in range(22): show_image(GREY)
-    assert len(plt.get_fignums()) == 22
+@pytest.mark.parametrize('call,name,meant', [
+    (lambda **kw: show_images([GREY], **kw), 'titels', 'titles'),
+    (lambda **kw: show_image(GREY, **kw), 'titel', 'title'),
+    (lambda **kw: show_images([GREY], **kw), 'ncol', 'ncols'),
+    (lambda **kw: show_image(GREY, **kw), 'cmaps', 'cmap')])
+def test_a_name_that_is_nearly_right(call, name, meant):
+    with pytest.raises(TypeError, match=f"has no parameter '{name}': did you mean '{meant}'"):
+        call(**{name: 1})
+    assert plt.get_fignums() == []
+
+
+def test_arguments_that_only_matplotlib_knows_pass():
+    show_images([GREY], dpi=50, layout='tight', facecolor='red', edgecolor='blue', linewidth=2, num=7,
+                clear=True)
+    assert plt.gcf().dpi == 50 and plt.fignum_exists(7)
+    assert show_image(GREY, zorder=3, gid='x', clip_on=False, rasterized=True).images[0].get_zorder() == 3
 
 
 @pytest.mark.parametrize('backend', ['agg', 'svg', 'pdf', 'module://matplotlib_inline.backend_inline'])
@@ -377,10 +408,13 @@ import torch, matplotlib.pyplot as plt, matplotlib
 def forbidden(*a, **k): raise AssertionError('opened a window')
 plt.show = forbidden
 from miniai.plot import *
-show_image(torch.rand(3, 8, 8)); show_images(torch.rand(5, 8, 8), titles=range(5), title='t'); plot_func(torch.relu)
+show_image(torch.rand(3, 8, 8))
+show_images(torch.rand(5, 8, 8), titles=range(5), title='t')
+plot_func(torch.relu)
 plt.gcf().canvas.draw()
 plt.savefig({str(tmp_path/'x')!r})
 assert matplotlib.get_backend() == {backend!r}
 """
-    res = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=dict(os.environ, MPLBACKEND=backend), capture_output=True, text=True, timeout=60)
+    res = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=dict(os.environ, MPLBACKEND=backend),
+                         capture_output=True, text=True, timeout=60)
     assert res.returncode == 0 and res.stderr == '', res.stderr

@@ -1,122 +1,148 @@
 "Checks of lesson 13, data sets"
-import types
-from collections.abc import Mapping
-import numpy as np, torch
-from .kit import Case, Report, difference, require, rng, run_cases, same
+import torch
+from .kit import Case, check, require, rng, same
 
 
-def _collate_hint(names, want):
-    "A function that names the usual mistake behind a wrong batch"
-    def hint(got, _):
-        if isinstance(got, Mapping): return 'Take the columns out of the dictionary, in the order of ds.features, as a tuple.'
-        if isinstance(got, torch.Tensor) and len(names) == 1: return 'itemgetter of a single name gives the bare item: tuple(batch[k] for k in ds.features) is always a tuple.'
-        if isinstance(got, list): return 'It is a list; a tuple is wanted: tuple(...).'
-        if isinstance(got, tuple) and len(got) > len(names): return 'Only the columns in ds.features belong into the tuple.'
-        if isinstance(got, tuple) and len(got) == len(want) > 1 and not difference(got[::-1], want): return 'The order is that of ds.features, not that of the samples.'
-        return ''
-    return hint
-
-def _collate_dict_case(names, samples, name, hint='', features=None):
-    def run(f):
-        table = types.SimpleNamespace(features=names if features is None else features)
-        collate = f(table)
-        require(callable(collate), 'what it returns can not be called', 'ds', collate, hint='It must return a function: the collate function for this data set.')
-        made = [{k: v.clone() if isinstance(v, torch.Tensor) else v for k,v in o.items()} for o in samples]
-        got = collate(made)
-        require(not difference(made, samples), 'it changed the samples', samples)
-        want = tuple(torch.utils.data.default_collate([o[k] for o in samples]) for k in names)
-        same(got, want, given=f'features {list(names)}, {len(samples)} samples of {list(samples[0])}', hint=_collate_hint(names, want))
-    return Case(name, run, hint)
-
-def _collates_two_sets(f):
-    "Two collate functions that are made one after the other keep apart"
-    first,second = f(types.SimpleNamespace(features=['a', 'b'])),f(types.SimpleNamespace(features=['b', 'a']))
-    samples = [dict(a=1, b=2), dict(a=3, b=4)]
-    want = torch.tensor([1, 3]),torch.tensor([2, 4])
-    same(first(samples), want, given='the first of two, called after the second was made', hint='Does it remember the columns in a global variable?')
-    same(second(samples), want[::-1], given='the second of two')
-
-def check_collate_dict(
-    f,              # Your `collate_dict`: takes something with `features`, returns a function for `collate_fn`
-    limit:float=10. # Seconds that one case may take
-)->Report:          # ✓ or ✗ for each case
-    "Check a function that makes collate functions for samples that are dictionaries"
-    x = torch.rand(3, 1, 4, 4, generator=rng(10))
-    samples = [dict(image=o, label=i) for i,o in enumerate(x)]
-    swapped = [dict(label=o['label'], image=o['image']) for o in samples]
-    kinds = dict.fromkeys(['image', 'label'])
-    cases = [_collate_dict_case(['image', 'label'], samples, 'two columns', 'Collate first, then take the columns out.'),
-             _collate_dict_case(['image', 'label'], samples[:1], 'a batch of one'),
-             _collate_dict_case(['image', 'label'], samples, 'features that are a dictionary', 'A loop over a dictionary gives its keys.', kinds),
-             _collate_dict_case(['image', 'label'], swapped, 'samples in another order', 'The order is that of ds.features.'),
-             _collate_dict_case(['label'], samples, 'one column of two', 'One column makes a tuple of one.'),
-             _collate_dict_case(['a', 'b', 'c'], [dict(a=1., b=2, c=torch.ones(2)), dict(a=2., b=3, c=torch.zeros(2))], 'three columns'),
-             Case('two data sets', _collates_two_sets)]
-    return run_cases(f, cases, 'collate_dict', limit)
-
-def _inplace_cases():
+@check('inplace')
+def check_inplace(
+    f # Your decorator
+):
+    "Check a decorator that makes functions return their first argument"
     def example(x, by=1, *, twice=False):
         "Some words"
         x.append(by*(1+twice))
     def one(f):
         x = []
         got = f(example)(x)
-        require(got is not None, 'the new function returns None', hint='The function inside needs a `return` of its own.')
-        require(got is x, 'it returns something else than the first argument', x, got, [1], 'Return the very object that came in, not what f returned or a copy.')
-        same(x, [1], given=[])
-    def more(f): same(f(example)([], 2, twice=True), [4], given='([], 2, twice=True)')
-    def keyword(f): same(f(example)(x=[5]), [5, 1], given='(x=[5])')
-    def result(f): same(f(lambda x: x.pop())([1, 2]), [1], given='lambda x: x.pop() on [1, 2]', hint='What f returns does not matter.')
-    def name(f):
-        new = f(example)
-        same((getattr(new, '__name__', ''), new.__doc__), ('example', 'Some words'), hint='functools.wraps(f) above the inner function copies both.')
+        require(got is not None, 'the new function returns None',
+                hint='The function inside needs a `return` of its own.')
+        require(got is x, 'it returns something else than the first argument', x, got, [1],
+                'Return the very object that came in, not what f returned or a copy.')
+        same(x, [1], [])
     def once(f):
         new,x = f(example),[]
         require(not x, 'f is called when the decorator is')
         new(x)
         new(x)
-        same(x, [1, 1], given='two calls', hint='Call f once for each call of the new function.')
-    return [Case('one argument', one), Case('called twice', once), Case('a result that is left alone', result), Case('more arguments', more, '*args and **kwargs collect what else is passed, and pass it on.'),
-            Case('name and docstring', name), Case('by keyword', keyword, 'By keyword, the first argument is the first value of kwargs.')]
+        same(x, [1, 1], 'two calls', 'Call f once for each call of the new function.')
+    def anything(x, *rest, **named): x.append((rest, named))
+    all_kinds = '*args and **kwargs collect what else is passed, and pass it on.'
+    yield Case('one argument', one)
+    yield Case('called twice', once)
+    yield Case('a result that is left alone', lambda f: same(
+        f(lambda x: x.pop())([1, 2]), [1], 'lambda x: x.pop() on [1, 2]', 'What f returns does not matter.'))
+    yield Case('more arguments', lambda f: same(f(example)([], 2), [2], '([], 2)'), all_kinds)
+    yield Case('arguments by keyword',
+               lambda f: same(f(example)([], 2, twice=True), [4], '([], 2, twice=True)'), all_kinds)
+    yield Case('any names',
+               lambda f: same(f(anything)([], 5, f=6, args=7), [((5,), dict(f=6, args=7))],
+                              '([], 5, f=6, args=7)'),
+               all_kinds)
+    yield Case('name and docstring', lambda f: same(
+        (getattr(f(example), '__name__', ''), f(example).__doc__), ('example', 'Some words'),
+        'a function called example',
+        'functools.wraps(f) above the inner function copies both.'))
+    yield Case('the first by keyword', lambda f: same(f(example)(x=[5]), [5, 1], '(x=[5])'),
+               'By keyword, the first argument is the first value of kwargs.')
 
-def check_inplace(
-    f,              # Your decorator
-    limit:float=10. # Seconds that one case may take
-)->Report:          # ✓ or ✗ for each case
-    "Check a decorator that makes functions return their first argument"
-    return run_cases(f, _inplace_cases(), 'inplace', limit)
 
-def _stats_hint(x):
-    "A function that names the usual mistake behind wrong statistics"
-    def hint(got, want):
-        if not isinstance(got, tuple) or len(got) != 2: return 'Return two numbers: mean and deviation.'
-        values = x.double()
-        mistakes = {'These are the numbers for 0 to 255: divide by 255.': (values.mean(), values.std(correction=0)),
-                    'The second is the variance: take the root.': (values.mean()/255, values.var(correction=0)/255**2),
-                    'The deviation is divided by n-1 inside; here it is n.': (values.mean()/255, values.std()/255)}
-        for text,wrong in mistakes.items():
-            if all(abs(float(g)-float(w)) < 1e-7 + 1e-6*abs(float(w)) for g,w in zip(got, wrong)): return text
-        return ''
-    return hint
+class _Watched(torch.Tensor):
+    "A tensor that remembers whether a float tensor as large as itself was made of it"
+    copied,size = False,2**40
 
-def _stats_case(x, name, hint=''):
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        out = super().__torch_function__(func, types, args, kwargs or {})
+        if isinstance(out, torch.Tensor) and out.is_floating_point() and out.numel() >= _Watched.size:
+            _Watched.copied = True
+        return out
+
+
+def _stats_case(name, x, hint='', watched=False):
+    values = x.double()/255
+    want = values.mean().item(),values.std(correction=0).item()
+    mean,wide = values.mean().item(),x.double()
+    mistakes = {'These are the numbers for 0 to 255: divide by 255.': (wide.mean().item(),
+                                                                       wide.std(correction=0).item()),
+                'The second is the variance: take the root.': (mean, values.var(correction=0).item()),
+                'The deviation is divided by n-1 inside; here it is n.': (mean, values.std().item()),
+                'uint8 overflows: 100*100 is not a byte. Compute with floats.':
+                    (mean, ((x*x).double().mean() - wide.mean()**2).clamp(min=0).sqrt().item()/255)}
     def run(f):
-        values = x.double()/255
-        want = values.mean().item(),values.std(correction=0).item()
-        got = f(x.clone())
-        pair = tuple(float(o) if isinstance(o, (int, float, torch.Tensor, np.number)) else o for o in got) if isinstance(got, (tuple, list)) else got
-        same(pair, want, given=x, hint=_stats_hint(x), rtol=1e-6, atol=1e-7)
+        _Watched.copied,_Watched.size = False,x.numel()
+        got = f(x.clone().as_subclass(_Watched) if watched else x.clone())
+        require(not _Watched.copied, f'all {x.numel():,} pixels became floats', x,
+                hint='Count the values with x.flatten().bincount(minlength=256), compute with the counts.')
+        pair = isinstance(got, (tuple, list)) and len(got) == 2
+        require(pair, 'it did not return two numbers', x, got, want,
+                'Return two numbers: mean and deviation.')
+        require(all(isinstance(o, float) for o in got), 'the two are not floats', x, got, want,
+                'A tensor of one number becomes a float by .item() or float().')
+        same(tuple(got), want, x, hint, mistakes, rtol=1e-6, atol=1e-7)
     return Case(name, run, hint)
 
+
+@check('pixel statistics')
 def check_pixel_stats(
-    f,              # Your function: takes a uint8 tensor, returns mean and deviation of its pixels from 0 to 1
-    limit:float=10. # Seconds that one case may take
-)->Report:          # ✓ or ✗ for each case
+    f # Your function: takes a uint8 tensor, returns mean and deviation of its pixels from 0 to 1
+):
     "Check mean and deviation of pixels"
     def pixels(*shape, most=256): return torch.randint(0, most, shape, generator=rng(3), dtype=torch.uint8)
-    counts = 'x.flatten().bincount(minlength=256) counts each value; the mean is the sum of value times share.'
-    cases = [_stats_case(torch.tensor([0, 255], dtype=torch.uint8), 'black and white', counts),
-             _stats_case(torch.full((3, 4), 51, dtype=torch.uint8), 'all the same', 'The deviation is 0, and the root of a tiny negative number is nan: clamp it.'),
-             _stats_case(pixels(5, 1, 7, 7), 'any values', counts), _stats_case(pixels(4, 3, 6, 5, most=90), 'no value near 255', 'minlength=256: counts must not end at the largest value that occurs.'),
-             _stats_case(torch.tensor([200, 100, 50], dtype=torch.uint8), 'three pixels', 'uint8 overflows: 200*200 is no byte. Compute with floats.')]
-    return run_cases(f, cases, 'pixel statistics', limit)
+    counts = 'x.flatten().bincount(minlength=256) counts; the mean is the sum of value times share.'
+    yield _stats_case('black and white', torch.tensor([0, 255], dtype=torch.uint8), counts)
+    yield _stats_case('no value near 255', pixels(4, 3, 6, 5, most=90),
+                      'minlength=256: counts must not end at the largest value that occurs.')
+    yield _stats_case('all the same', torch.full((3, 4), 51, dtype=torch.uint8),
+                      'The deviation is 0, and the root of a tiny negative number is nan: clamp it.')
+    yield _stats_case('any values', pixels(5, 1, 7, 7), counts)
+    yield _stats_case('without a float copy', pixels(40, 28, 28), counts, watched=True)
+
+
+def _orders_case(name, n, size, wrong, hint):
+    "`wrong` says what is wrong with 200 orders, or nothing"
+    def run(f):
+        orders = [list(f(iter(range(n)), size)) for _ in range(200)]
+        problem = wrong(orders)
+        require(not problem, problem, f'{n} items, a buffer of {size}', orders[0], hint=hint)
+    return Case(name, run)
+
+
+@check('shuffle buffer')
+def check_shuffle(
+    f # Your generator: takes something to iterate over and the size of the buffer, yields the same mixed
+):
+    "Check a generator that shuffles a stream with a buffer"
+    def whole(n, size, name):
+        rest = 'When the stream has ended, the buffer still holds some: they come out as well.'
+        return Case(name, lambda f: same(sorted(f(iter(range(n)), size)), list(range(n)),
+                                         f'{n} items, a buffer of {size}', rest))
+    def lazy(f):
+        read = []
+        out = iter(f((read.append(i) or i for i in range(1000)), 4))
+        got = [next(out) for _ in range(3)]
+        require(len(read) <= 4+3, f'{len(read)} items were read to give 3', '1000 items, a buffer of 4', got,
+                hint='Read until the buffer is full. Then: give one away with `yield`, read one.')
+    def early(orders):
+        return next((f'item {o[i]} came out at place {i}' for o in orders
+                     for i in range(len(o)) if o[i] > i+4), '')
+    def first(orders):
+        firsts = {o[0] for o in orders}
+        return '' if firsts == set(range(5)) else f'in 200 runs the first item was one of {sorted(firsts)}'
+    def late(orders):
+        most = max(place-item for o in orders for place,item in enumerate(o))
+        return '' if most > 8 else f'in 200 runs no item came more than {most} places late'
+    one = 'a buffer of one changes nothing'
+    yield Case(one, lambda f: same(list(f(iter(range(9)), 1)), list(range(9)), '9 items'))
+    yield whole(20, 5, 'all come out, once')
+    yield whole(3, 10, 'fewer items than the buffer holds')
+    yield whole(0, 4, 'nothing at all')
+    yield _orders_case('the order changes', 20, 20,
+                       lambda orders: 'it is the old one' if sorted(orders[0]) in orders else '',
+                       'Which of those in the buffer comes out is drawn by chance.')
+    yield Case('it reads no more than it needs', lazy)
+    yield _orders_case('nothing comes too early', 30, 5, early,
+                       'When the first comes out, the buffer holds 5 items.')
+    yield _orders_case('any of the first may be first', 30, 5, first,
+                       'Fill the buffer before the first item comes out; then each of the 5 has its chance.')
+    yield _orders_case('some come very late', 100, 5, late,
+                       'Is it shuffled piece by piece? After each item that goes out, the next one comes in.')

@@ -1,92 +1,129 @@
+"Lesson 12: pictures"
 import inspect, math
-import matplotlib.pyplot as plt, numpy as np
+import numpy as np, torch
 from fastcore.meta import delegates
-from miniai.check.plot import check_channels_last, check_delegates, check_get_grid
-from miniai.plot import get_grid
+from miniai.check.plot import check_delegates, check_montage, check_to_bytes
 
 
-def hide(fig, axs, n):
-    axs = np.atleast_1d(axs)
-    for ax in axs.flat[n:]: ax.set_axis_off()
-    return fig,axs
+def stub(*args): raise NotImplementedError
 
 
-def rounded_up(n):
-    rows = math.isqrt(n)
-    return hide(*plt.subplots(rows, math.ceil(n/rows)), n)
+# 1. to bytes
+
+def by_torch(im): return (im.detach().clamp(0, 1)*255).round().byte().permute(1, 2, 0).numpy()
+def by_numpy(im): return np.rint(np.clip(np.moveaxis(im.detach().numpy(), 0, -1), 0, 1)*255).astype(np.uint8)
 
 
-def removes(n):
-    rows = math.isqrt(n)
-    fig,axs = plt.subplots(rows, math.ceil(n/rows), squeeze=False)
-    for ax in axs.flat[n:]: ax.set_visible(False)
-    return fig,axs
+def by_channels(im):
+    with torch.no_grad(): return (torch.stack(list(im), -1)*255).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
-def rounds_down(n):
-    rows = math.isqrt(n)
-    return hide(*plt.subplots(rows, n//rows), n)
+def by_half(im): return (255*im.detach().clamp(0, 1) + 0.5).floor().byte().numpy().transpose(1, 2, 0)
+def reshaped(im): return (im.detach().clamp(0, 1)*255).round().byte().reshape(*im.shape[1:], 3).numpy()
+def turned(im): return (im.detach().clamp(0, 1)*255).round().byte().permute(2, 1, 0).numpy()
+def cut(im): return (im.detach().clamp(0, 1)*255).byte().permute(1, 2, 0).numpy()
+def by_256(im): return (im.detach().clamp(0, 1)*256).clamp(max=255).round().byte().permute(1, 2, 0).numpy()
+def wraps(im): return (im.detach()*255).round().to(torch.int64).remainder(256).byte().permute(1, 2, 0).numpy()
+def with_gradient(im): return (im.clamp(0, 1)*255).round().permute(1, 2, 0).numpy().astype(np.uint8)
+def stays_tensor(im): return (im.detach().clamp(0, 1)*255).round().byte().permute(1, 2, 0)
+def stays_float(im): return (im.detach().clamp(0, 1)*255).round().permute(1, 2, 0).numpy()
+def in_place(im): return (im.detach().clamp_(0, 1)*255).round().byte().permute(1, 2, 0).numpy()
 
 
-def spare_shown(n):
-    rows = math.isqrt(n)
-    return plt.subplots(rows, math.ceil(n/rows), squeeze=False)
+def no_return(im): by_torch(im)
 
 
-def bare_axes(n):
-    rows = math.isqrt(n)
-    fig,axs = plt.subplots(rows, math.ceil(n/rows))
-    return (fig,axs) if n == 1 else hide(fig, axs, n)
+# 2. a contact sheet
+
+def by_reshape(ims, ncols):
+    n,h,w = ims.shape
+    rows = math.ceil(n/ncols)
+    sheet = torch.zeros(rows*ncols, h, w, dtype=ims.dtype)
+    sheet[:n] = ims
+    return sheet.view(rows, ncols, h, w).permute(0, 2, 1, 3).reshape(rows*h, ncols*w)
 
 
-def only_axes(n): return rounded_up(n)[1]
+def by_cat(ims, ncols):
+    blank = ims.new_zeros(-len(ims)%ncols, *ims.shape[1:])
+    return torch.cat([torch.cat(list(row), 1) for row in torch.cat([ims, blank]).split(ncols)])
 
 
-def hides_last(n): return hide(*plt.subplots(math.isqrt(n), math.ceil(n/math.isqrt(n)), squeeze=False), n-1)
+def by_place(ims, ncols):
+    n,h,w = ims.shape
+    sheet = ims.new_zeros(-(-n//ncols)*h, ncols*w)
+    for i,im in enumerate(ims):
+        r,c = divmod(i, ncols)
+        sheet[r*h:(r+1)*h, c*w:(c+1)*w] = im
+    return sheet
 
 
-def far_too_many(n): return hide(*plt.subplots(n, 3, squeeze=False), n)
+def padded(ims, ncols): return torch.cat([ims, ims.new_zeros(-len(ims)%ncols, *ims.shape[1:])])
 
 
-def moved(im):
-    im = im.detach()
-    return (im if im.dim() == 2 else im[0] if len(im) == 1 else im.permute(1, 2, 0)).numpy()
+def one_reshape(ims, ncols):
+    x,(h,w) = padded(ims, ncols),ims.shape[1:]
+    return x.reshape(len(x)//ncols*h, ncols*w)
 
 
-def by_numpy(im):
-    a = im.detach().numpy()
-    return a if a.ndim == 2 else np.moveaxis(a, 0, -1).squeeze(-1) if len(a) == 1 else np.moveaxis(a, 0, -1)
+def down_first(ims, ncols):
+    x,(h,w) = padded(ims, ncols),ims.shape[1:]
+    rows = len(x)//ncols
+    return x.reshape(ncols, rows, h, w).permute(1, 2, 0, 3).reshape(rows*h, ncols*w)
 
 
-def reshaped(im):
-    if im.dim() == 2: return moved(im)
-    return (im.detach().reshape(*im.shape[1:], 3) if len(im) == 3 else im.detach()[0]).numpy()
+def loses_the_last_row(ims, ncols):
+    return by_cat(ims[:len(ims)//ncols*ncols], ncols) if len(ims) >= ncols else None
+def rows_turned(ims, ncols): return by_cat(ims.transpose(1, 2), ncols)
 
 
-def transposed(im): return moved(im) if len(im) != 3 else im.detach().permute(2, 1, 0).numpy()
-def keeps_channel(im): return moved(im) if im.dim() == 2 else im.detach().permute(1, 2, 0).numpy()
-def with_gradient(im): return (im if im.dim() == 2 else im[0] if len(im) == 1 else im.permute(1, 2, 0)).numpy()
-def stays_tensor(im): return im if im.dim() == 2 else im.permute(1, 2, 0).squeeze(-1)
-def makes_float(im): return moved(im).astype('float32')/255
+def ones_in_gaps(ims, ncols):
+    x = padded(ims, ncols)
+    x[len(ims):] = 1
+    return by_cat(x, ncols)
 
+
+def always_floats(ims, ncols): return by_cat(ims, ncols).float()
+def as_array(ims, ncols): return by_cat(ims, ncols).tolist()
+
+
+# 3. delegates
 
 def signature_with(keep):
     def my_delegates(to, but=()):
         def decorate(f):
             sig = inspect.signature(f)
-            f.__signature__ = sig.replace(parameters=keep(sig.parameters, inspect.signature(to).parameters, but))
+            f.__signature__ = sig.replace(parameters=keep(sig.parameters, inspect.signature(to).parameters,
+                                                          but))
             return f
         return decorate
     return my_delegates
 
 
 def own(params): return [p for p in params.values() if p.kind != p.VAR_KEYWORD]
-def added(ours, theirs, but): return [p.replace(kind=p.KEYWORD_ONLY) for k,p in theirs.items() if k not in ours and k not in but and p.default is not p.empty]
+
+
+def added(ours, theirs, but):
+    return [p.replace(kind=p.KEYWORD_ONLY) for k,p in theirs.items()
+            if k not in ours and k not in but and p.default is not p.empty]
 
 
 right_delegates = signature_with(lambda ours,theirs,but: own(ours) + added(ours, theirs, but))
 ignores_but = signature_with(lambda ours,theirs,but: own(ours) + added(ours, theirs, ()))
-forgets_defaults = signature_with(lambda ours,theirs,but: own(ours) + [p.replace(default=None) for p in added(ours, theirs, but)])
+forgets_defaults = signature_with(
+    lambda ours,theirs,but: own(ours) + [p.replace(default=None) for p in added(ours, theirs, but)])
+right_by_fastcore = lambda to, but=(): delegates(to, but=list(but))
+
+
+def by_a_loop(to, but=()):
+    def decorate(f):
+        sig = inspect.signature(f)
+        params = {k: p for k,p in sig.parameters.items() if k != 'kwargs'}
+        for k,p in inspect.signature(to).parameters.items():
+            if p.default is inspect.Parameter.empty or k in params or k in but: continue
+            params[k] = inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=p.default)
+        f.__signature__ = inspect.Signature(list(params.values()))
+        return f
+    return decorate
 
 
 def keeps_kwargs(to, but=()): return delegates(to, keep=True, but=list(but))
@@ -105,14 +142,26 @@ def changes_call(to, but=()):
     return decorate
 
 
+def without_the_inner(to, but=()): right_delegates(to, but)
+
+
 EXERCISES = [
-    (check_get_grid, [get_grid, rounded_up, removes],
-     [(rounds_down, 'Round the columns up'), (spare_shown, 'spare axes show'), (bare_axes, 'np.atleast_1d'),
-      (only_axes, 'not a pair of figure and axes'), (hides_last, 'one of the first n axes is off'), (far_too_many, 'mostly empty')]),
-    (check_channels_last, [moved, by_numpy],
-     [(reshaped, 'This is a reshape'), (transposed, 'Rows and columns are swapped'), (keeps_channel, 'its shape is (4, 5, 1), not (4, 5)'),
-      (with_gradient, 'detach() first'), (stays_tensor, 'not an array'), (makes_float, 'differ')]),
-    (check_delegates, [right_delegates, lambda to, but=(): delegates(to, but=list(but))],
-     [(ignores_but, 'Skip the names in `but`'), (forgets_defaults, 'with its default'), (keeps_kwargs, 'without **kwargs'),
-      (returns_nothing, 'Return the function'), (changes_call, 'Only the signature changes')]),
+    (check_to_bytes, [by_torch, by_numpy, by_channels, by_half],
+     [(reshaped, 'This is a reshape'), (turned, 'Rows and columns are swapped'),
+      (cut, 'It is cut, not rounded'),
+      (by_256, 'times 255, not 256'), (wraps, 'begin again at the other end'),
+      (with_gradient, 'detach() first'),
+      (stays_tensor, 'x.numpy() makes an array'), (stays_float, 'its dtype is float32, not uint8'),
+      (in_place, 'clamp, not clamp_'), (no_return, 'is there a `return`?'), (stub, 'This is the stub')]),
+    (check_montage, [by_reshape, by_cat, by_place],
+     [(one_reshape, 'This is one reshape'), (down_first, 'run down the columns'),
+      (loses_the_last_row, 'round the number of rows up'),
+      (rows_turned, 'its rows became columns'), (ones_in_gaps, 'are zeros'),
+      (always_floats, 'of the same dtype'),
+      (as_array, 'a list came, not a Tensor'), (stub, 'This is the stub')]),
+    (check_delegates, [right_delegates, right_by_fastcore, by_a_loop],
+     [(ignores_but, 'Skip the names in `but`'), (forgets_defaults, 'with its default'),
+      (keeps_kwargs, 'without **kwargs'),
+      (returns_nothing, 'Return the function'), (changes_call, 'Only the signature changes'),
+      (without_the_inner, 'Two functions inside each other'), (stub, 'This is the stub')]),
 ]

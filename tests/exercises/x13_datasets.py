@@ -1,35 +1,10 @@
-import functools
-from operator import itemgetter
-import torch
-from torch.utils.data import default_collate
-from miniai.check.datasets import check_collate_dict, check_inplace, check_pixel_stats
-from miniai.datasets import collate_dict
+"Lesson 13: data sets"
+import functools, itertools, math, random
+import numpy as np, torch
+from miniai.check.datasets import check_inplace, check_pixel_stats, check_shuffle
 
 
-def by_hand(ds):
-    names = list(ds.features)
-    def collate(samples): return tuple(default_collate([o[k] for o in samples]) for k in names)
-    return collate
-
-
-def bare_item(ds):
-    get = itemgetter(*ds.features)
-    return lambda samples: get(default_collate(samples))
-
-
-def stays_dict(ds): return default_collate
-def as_list(ds): return lambda samples: [default_collate(samples)[k] for k in ds.features]
-def sample_order(ds): return lambda samples: tuple(default_collate(samples).values())
-def calls_it(ds): return tuple(ds.features)
-def pops(ds): return lambda samples: tuple(default_collate([o.pop(k) for o in samples]) for k in ds.features)
-def not_collated(ds): return lambda samples: tuple([o[k] for o in samples] for k in ds.features)
-
-
-columns = []
-def by_global(ds):
-    columns[:] = list(ds.features)
-    return lambda samples: tuple(default_collate(samples)[k] for k in columns)
-
+# 1. in place
 
 def first_argument(f):
     @functools.wraps(f)
@@ -66,6 +41,31 @@ def returns_result(f):
     return new
 
 
+def no_keywords(f):
+    @functools.wraps(f)
+    def new(x, *args):
+        f(x, *args)
+        return x
+    return new
+
+
+def by_pop_of_names(f):
+    @functools.wraps(f)
+    def new(*args, **kwargs):
+        first = [*args, *kwargs.values()][0]
+        f(*args, **kwargs)
+        return first
+    return new
+
+
+class ByObject:
+    def __init__(self, f): functools.update_wrapper(self, f)
+
+    def __call__(self, *args, **kwargs):
+        self.__wrapped__(*args, **kwargs)
+        return (args + tuple(kwargs.values()))[0]
+
+
 def only_places(f):
     @functools.wraps(f)
     def new(*args, **kwargs):
@@ -96,36 +96,142 @@ def by_counts(x):
     share = x.flatten().bincount(minlength=256).double()/x.numel()
     values = torch.arange(256).double()/255
     mean = (share*values).sum()
-    return mean,(share*(values-mean)**2).sum().sqrt()
+    return mean.item(),(share*(values-mean)**2).sum().sqrt().item()
 
 
 def by_floats(x): return (x.double()/255).mean().item(),(x.double()/255).std(correction=0).item()
-def to_255(x): return x.double().mean(),x.double().std(correction=0)
-def variance(x): return (x.double()/255).mean(),(x.double()/255).var(correction=0)
-def n_minus_one(x): return (x.double()/255).mean(),(x.double()/255).std()
-def only_mean(x): return (x.double()/255).mean()
+def by_unique(x):
+    values,counts = x.unique(return_counts=True)
+    n,total = x.numel(),int((values.long()*counts).sum())
+    mean = total/n
+    square = sum((v-mean)**2*c for v,c in zip(values.tolist(), counts.tolist()))/n
+    return mean/255,math.sqrt(square)/255
+
+
+def by_numpy(x):
+    counts = np.bincount(x.numpy().ravel(), minlength=256)
+    values = np.arange(256)/255
+    mean = float((counts*values).sum()/counts.sum())
+    return mean,float(np.sqrt((counts*(values-mean)**2).sum()/counts.sum()))
+
+
+def as_tensors(x): return tuple(torch.tensor(o) for o in by_counts(x))
+def to_255(x): return tuple(255*o for o in by_counts(x))
+def variance(x): return by_counts(x)[0],by_counts(x)[1]**2
+def n_minus_one(x): return by_counts(x)[0],(x.double()/255).std().item()
+def only_mean(x): return by_counts(x)[0]
 
 
 def no_minlength(x):
     share = x.flatten().bincount().double()/x.numel()
     values = torch.arange(256).double()/255
     mean = (share*values).sum()
-    return mean,(share*(values-mean)**2).sum().sqrt()
+    return mean.item(),(share*(values-mean)**2).sum().sqrt().item()
 
 
 def overflows(x):
     mean = x.double().mean()
-    return mean/255,((x*x).double().mean() - mean**2).clamp(min=0).sqrt()/255
+    return (mean/255).item(),(((x*x).double().mean() - mean**2).clamp(min=0).sqrt()/255).item()
+
+
+def stub(*args): raise NotImplementedError
+
+
+# 3. a shuffle buffer
+
+def by_swapping(items, size):
+    buffer = []
+    for item in items:
+        if len(buffer) < size: buffer.append(item)
+        else:
+            i = random.randrange(size)
+            yield buffer[i]
+            buffer[i] = item
+    random.shuffle(buffer)
+    yield from buffer
+
+
+def by_popping(items, size):
+    items,buffer = iter(items),[]
+    buffer += itertools.islice(items, size)
+    while buffer:
+        yield buffer.pop(int(torch.randint(len(buffer), (1,))))
+        buffer += itertools.islice(items, 1)
+
+
+class ByAClass:
+    def __init__(self, items, size): self.items,self.buffer,self.size = iter(items),[],size
+    def __iter__(self): return self
+
+    def __next__(self):
+        for item in self.items:
+            self.buffer.append(item)
+            if len(self.buffer) >= self.size: break
+        if not self.buffer: raise StopIteration
+        i = np.random.randint(len(self.buffer))
+        self.buffer[i],self.buffer[-1] = self.buffer[-1],self.buffer[i]
+        return self.buffer.pop()
+
+
+def all_at_once(items, size):
+    items = list(items)
+    random.shuffle(items)
+    yield from items
+
+
+def loses_the_rest(items, size):
+    buffer = []
+    for item in items:
+        buffer.append(item)
+        if len(buffer) == size: yield buffer.pop(random.randrange(size))
+
+
+def piece_by_piece(items, size):
+    items = iter(items)
+    while piece := list(itertools.islice(items, size)):
+        random.shuffle(piece)
+        yield from piece
+
+
+def unchanged(items, size): yield from items
+
+
+def one_too_many(items, size):
+    if size == 1: yield from items
+    else: yield from by_popping(items, size+1)
+
+
+def not_filled(items, size):
+    buffer = []
+    for item in items:
+        buffer.append(item)
+        if len(buffer) > size//2: yield buffer.pop(random.randrange(len(buffer)))
+    random.shuffle(buffer)
+    yield from buffer
+
+
+def reads_ahead(items, size):
+    items = iter(items)
+    ahead = list(itertools.islice(items, 3*size))
+    yield from by_popping(itertools.chain(ahead, items), size)
 
 
 EXERCISES = [
-    (check_collate_dict, [collate_dict, by_hand],
-     [(bare_item, 'is always a tuple'), (stays_dict, 'Take the columns out'), (as_list, 'It is a list'), (sample_order, 'order is that of ds.features'),
-      (calls_it, 'It must return a function'), (pops, 'it changed the samples'), (not_collated, 'Collate first'), (by_global, 'global variable')]),
-    (check_inplace, [first_argument],
-     [(without_wraps, 'functools.wraps'), (one_argument, '*args and **kwargs'), (no_return, 'a `return` of its own'), (returns_result, 'a `return` of its own'),
-      (only_places, 'first value of kwargs'), (works_on_a_copy, 'very object'), (calls_twice, 'Call f once')]),
-    (check_pixel_stats, [by_counts, by_floats],
-     [(to_255, 'divide by 255'), (variance, 'take the root'), (n_minus_one, 'n-1'), (only_mean, 'Return two numbers'), (no_minlength, 'minlength=256'),
-      (overflows, 'uint8 overflows')]),
+    (check_inplace, [first_argument, by_pop_of_names, ByObject],
+     [(without_wraps, 'functools.wraps'), (one_argument, '*args and **kwargs'),
+      (no_return, 'a `return` of its own'),
+      (returns_result, 'a `return` of its own'), (no_keywords, '*args and **kwargs'),
+      (only_places, 'first value of kwargs'),
+      (works_on_a_copy, 'very object'), (calls_twice, 'Call f once'), (stub, 'This is the stub')]),
+    (check_pixel_stats, [by_counts, by_unique, by_numpy],
+     [(by_floats, 'Count the values'), (as_tensors, 'by .item()'), (to_255, 'divide by 255'),
+      (variance, 'take the root'),
+      (n_minus_one, 'n-1'), (only_mean, 'Return two numbers'), (no_minlength, 'minlength=256'),
+      (overflows, 'uint8 overflows'),
+      (stub, 'This is the stub')]),
+    (check_shuffle, [by_swapping, by_popping, ByAClass],
+     [(all_at_once, 'Read until the buffer is full'), (loses_the_rest, 'they come out as well'),
+      (piece_by_piece, 'Is it shuffled piece by piece'), (unchanged, 'is drawn by chance'),
+      (one_too_many, 'the buffer holds 5 items'), (not_filled, 'Fill the buffer before'),
+      (reads_ahead, 'give one away with `yield`, read one'), (stub, 'This is the stub')]),
 ]

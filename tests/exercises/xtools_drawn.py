@@ -51,13 +51,18 @@ PLUS,CROSS,A = '14,6 14,22 + 6,14 22,14','7,7 21,21 + 21,7 7,21','8,24 14,4 20,2
 
 EXERCISES = [
     (check_segment_distance, [distance, by_search],
-     [(endless, 'hold `t` between 0 and 1'), (ends_only, 'nearer end'), (no_root, 'take the root'), (only_start, 'hold `t` between 0 and 1'),
+     [(endless, 'hold `t` between 0 and 1'), (ends_only, 'nearer end'), (no_root, 'take the root'),
+      (only_start, 'hold `t` between 0 and 1'),
       (no_dot, 'Both ends are one point'), (stub, 'This is the stub')]),
     (check_climb, [climb],
-     [(down, 'up is a smaller `y`'), (slant, 'sideways'), (from_edge, 'right of the middle'), (only_y, 'not a tuple'), (swapped, 'changed places'),
+     [(down, 'up is a smaller `y`'), (slant, 'sideways'), (from_edge, 'right of the middle'),
+      (only_y, 'not a tuple'), (swapped, 'changed places'),
       (first_amount, 'broadcast'), (in_place, 'changed its input'), (stub, 'This is the stub')]),
-    (check_styles, [[PLUS, CROSS], [A, '8,24 8.5,8 (10,4 18,4) 19.5,8 20,24 + 8,15 20,15'], ('14,4 6,22 22,22 14,4', '(14,4 10,13) 6,22 (14,20) 22,22 (18,13) 14,4')],
-     [([PLUS], 'two texts'), (PLUS, 'two texts'), ([PLUS, '3 9 12'], "can't be read"), ([PLUS, '14,6 14;22'], "can't be read"), ([PLUS, '14,6 14,36'], 'leaves the paper'),
-      ([PLUS, '14,14 15,14'], 'of the paper is ink'), (['14,6 14,22', PLUS], 'it is a 1'), ([PLUS, PLUS], 'the same'),
+    (check_styles, [[PLUS, CROSS], [A, '8,24 8.5,8 (10,4 18,4) 19.5,8 20,24 + 8,15 20,15'],
+                    ('14,4 6,22 22,22 14,4', '(14,4 10,13) 6,22 (14,20) 22,22 (18,13) 14,4')],
+     [([PLUS], 'two texts'), (PLUS, 'two texts'), ([PLUS, '3 9 12'], "can't be read"),
+      ([PLUS, '14,6 14;22'], "can't be read"), ([PLUS, '14,6 14,36'], 'leaves the paper'),
+      ([PLUS, '14,14 15,14'], 'of the paper is ink'), (['14,6 14,22', PLUS], 'it is a 1'),
+      ([PLUS, PLUS], 'the same'),
       (['(14,5 9,8 8,14 10,21 14,24 18,21 20,14 18,7)z', PLUS], 'it is a 0')]),
 ]
