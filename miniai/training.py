@@ -6,6 +6,7 @@
 __all__ = ['report', 'loss_batch', 'fit', 'get_dls', 'accuracy', 'Dataset']
 
 # %% ../nbs/11_training.ipynb #3cb1e28d
+import math
 from itertools import islice
 import torch
 from .data import DataLoader, Dataset
@@ -21,18 +22,6 @@ def report(
 ):
     "Print the loss and the accuracy of a batch"
     print(f'{loss:.2f}, {accuracy(preds, yb):.2f}')
-
-# %% ../nbs/11_training.ipynb #ea2d496a
-class _Mean:
-    "A mean weighted by batch size, kept as a tensor until it is read"
-    def __init__(self): self.total,self.n = 0.,0
-
-    def add(self, value, n):
-        value = value.detach()
-        self.total = self.total + value.to(torch.promote_types(value.dtype, torch.float32))*n
-        self.n += n
-
-    def item(self): return float(self.total)/self.n
 
 # %% ../nbs/11_training.ipynb #4cc7ac43
 def loss_batch(
@@ -64,34 +53,42 @@ def _step(model, loss_func, opt, batches):
     return total
 
 # %% ../nbs/11_training.ipynb #a62f8ac2
-def _no_batches(name): return ValueError(f'{name} gave no batches: is its data set empty, smaller than a batch with drop_last=True, '
-                                         'or is it a generator that is used up?')
+def _no_batches(name):
+    return ValueError(f'{name} gave no batches: is its data set empty, smaller than a batch '
+                      'with drop_last=True, or is it a generator that is used up?')
 
-def _check_fit(epochs, accumulate, opt, loaders, functions):
-    "Raise for what could only fail later"
-    for name,n in dict(epochs=epochs, accumulate=accumulate).items():
-        if not isinstance(n, int) or n < 1: raise ValueError(f'{name} must be a whole number, 1 or more, got {n!r}')
-    if not hasattr(opt, 'step') or not hasattr(opt, 'zero_grad'):
-        raise TypeError(f'opt must have step and zero_grad, got {type(opt).__name__}: the order is fit(epochs, model, loss_func, opt, …)')
-    for name,f in functions.items():
-        if not callable(f) and (f is not None or name == 'loss_func'): raise TypeError(f'{name} must be a function, got {type(f).__name__}')
-    for name,dl in loaders.items():
-        try: n = len(dl)
-        except TypeError: continue  # it does not know
-        if not n: raise _no_batches(name)
+def _check_parts(model, loss_func, opt):
+    "Raise unless these are objects of their kinds, and `opt` moves parameters of `model`"
+    for name,x in dict(model=model, loss_func=loss_func, opt=opt).items():
+        if isinstance(x, type): raise TypeError(f'{name} is a class: make an object of it, {x.__name__}(…)')
+    if not callable(loss_func) or not hasattr(opt, 'step') or not hasattr(opt, 'zero_grad'):
+        kinds = f'{type(loss_func).__name__} and {type(opt).__name__}'
+        raise TypeError(f'the order is fit(epochs, model, loss_func, opt, …); got {kinds} for the last two')
+    theirs = {id(p) for group in getattr(opt, 'param_groups', ()) for p in group['params']}
+    if theirs and hasattr(model, 'parameters') and not theirs & {id(p) for p in model.parameters()}:
+        raise ValueError('opt has no parameter of this model: make it with model.parameters()')
+
+def _check_loader(name, dl):
+    "Raise if `dl` is a data set, or is known to be empty"
+    if hasattr(dl, '__getitem__') and not hasattr(dl, '__iter__'):
+        raise TypeError(f'{name} is a data set: make a loader of it, DataLoader(…, batch_size=64)')
+    try: n = len(dl)
+    except TypeError: return  # it does not know
+    if not n: raise _no_batches(name)
 
 # %% ../nbs/11_training.ipynb #71dbf3c8
 def _validate(model, loss_func, dl):
     "Mean loss and accuracy over all batches, as floats"
     model.eval()
-    losses,accs = _Mean(),_Mean()
+    total,right,n = 0.,0.,0
     with torch.no_grad():
         for xb,yb in dl:
             loss,preds = loss_batch(model, loss_func, xb, yb)
-            losses.add(loss, len(xb))
-            if not yb.is_floating_point(): accs.add(accuracy(preds, yb), len(xb))
-    if not losses.n: raise _no_batches('valid_dl')
-    return losses.item(),accs.item() if accs.n else float('nan')
+            total = total + loss.to(torch.promote_types(loss.dtype, torch.float32))*len(xb)
+            right = right + (math.nan if yb.is_floating_point() else accuracy(preds, yb)*len(xb))
+            n += len(xb)
+    if not n: raise _no_batches('valid_dl')
+    return float(total)/n,float(right)/n
 
 # %% ../nbs/11_training.ipynb #67eca5b8
 def fit(
@@ -106,7 +103,12 @@ def fit(
     accumulate:int=1 # Batches to a step
 )->tuple:            # Validation loss and accuracy of the last epoch, as floats
     "Train, and validate after each epoch; prints a row `epoch loss accuracy` for each"
-    _check_fit(epochs, accumulate, opt, dict(train_dl=train_dl, valid_dl=valid_dl), dict(loss_func=loss_func, on_step=on_step, on_epoch=on_epoch))
+    for name,n in dict(epochs=epochs, accumulate=accumulate).items():
+        if not isinstance(n, int) or n < 1: raise ValueError(f'{name} must be 1 or more, got {n!r}')
+    for name,f in dict(on_step=on_step, on_epoch=on_epoch).items():
+        if f is not None and not callable(f): raise TypeError(f'{name} must be a function, got {f!r:.40}')
+    _check_parts(model, loss_func, opt)
+    for name,dl in dict(train_dl=train_dl, valid_dl=valid_dl).items(): _check_loader(name, dl)
     for epoch in range(epochs):
         model.train()
         steps = 0
@@ -128,4 +130,5 @@ def get_dls(
     **kwargs  # Handed to both loaders
 )->tuple:     # The loaders for training and for validation
     "A `DataLoader` for training and one for validation"
-    return DataLoader(train_ds, batch_size=bs, shuffle=True, **kwargs),DataLoader(valid_ds, batch_size=bs*2, **kwargs)
+    train_dl = DataLoader(train_ds, batch_size=bs, shuffle=True, **kwargs)
+    return train_dl,DataLoader(valid_ds, batch_size=bs*2, **kwargs)

@@ -28,6 +28,12 @@ def cut(x, y, sizes):
     return list(zip(x.split(sizes), y.split(sizes)))
 
 
+def validated(model, loss_func, dl):
+    "Loss and accuracy as `fit` measures them, after an epoch that moves nothing"
+    batches = list(dl)
+    return fit(1, model, loss_func, SGD(model.parameters(), lr=0.), batches, batches)
+
+
 def test_names():
     assert set(training.__all__) == {'accuracy', 'report', 'Dataset', 'fit', 'get_dls', 'loss_batch'}
     assert training.DataLoader is data.DataLoader and training.Dataset is data.Dataset and training.accuracy is losses.accuracy
@@ -54,7 +60,7 @@ def test_loss_batch():
 def test_validation_does_not_depend_on_batch_sizes(sizes, seed):
     x,y = items(sum(sizes), seed)
     model = linear(seed)
-    loss,acc = training._validate(model, cross_entropy, cut(x, y, sizes))
+    loss,acc = validated(model, cross_entropy, cut(x, y, sizes))
     assert isinstance(loss, float) and isinstance(acc, float) and not model.training
     assert loss == pytest.approx(F.cross_entropy(model(x), y).item(), rel=1e-9)
     assert acc == pytest.approx((model(x).argmax(1) == y).double().mean().item(), rel=1e-6)
@@ -158,7 +164,7 @@ def test_dropout_rests_during_validation():
     torch.manual_seed(0)
     x,y = items(40)
     model = Sequential(Linear(5, 30), Dropout(0.5), Linear(30, 3)).to(torch.float64)
-    assert training._validate(model, cross_entropy, [(x, y)]) == training._validate(model, cross_entropy, [(x, y)])
+    assert validated(model, cross_entropy, [(x, y)]) == validated(model, cross_entropy, [(x, y)])
 
 
 def test_get_dls():
@@ -182,9 +188,10 @@ def test_numbers_as_targets_have_no_accuracy():
 
 def test_means_of_16_bit_losses_are_summed_in_32():
     "In bfloat16 a sum stops growing at 256"
-    mean = training._Mean()
-    for _ in range(1000): mean.add(torch.tensor(1., dtype=torch.bfloat16), 1)
-    assert mean.item() == 1.
+    model = nn.Linear(5, 3)
+    batches = [(torch.zeros(1, 5), torch.zeros(1, dtype=torch.long))]*1000
+    loss,_ = fit(1, model, lambda preds,yb: (preds.sum()*0 + 1).bfloat16(), SGD(model.parameters(), lr=0.), batches, batches)
+    assert loss == 1.
 
 
 def test_no_step_reads_the_device():
@@ -217,15 +224,28 @@ BATCHES = cut(*items(6), [3, 3])
     (dict(train_dl=NoLength([])), ValueError, 'train_dl gave no batches'), (dict(valid_dl=NoLength([])), ValueError, 'valid_dl gave no batches'),
     (dict(train_dl=iter(BATCHES), epochs=2), ValueError, 'train_dl gave no batches'), (dict(valid_dl=iter(BATCHES), epochs=2), ValueError, 'valid_dl gave no'),
     (dict(train_dl=data.DataLoader(Dataset(*items(5)), batch_size=9, drop_last=True)), ValueError, 'train_dl gave no batches'),
-    (dict(epochs=0), ValueError, 'epochs must be a whole number, 1 or more, got 0'), (dict(epochs=2.5), ValueError, 'got 2.5'),
-    (dict(accumulate=0), ValueError, 'accumulate must be'), (dict(opt=cross_entropy), TypeError, 'opt must have step and zero_grad, got function'),
-    (dict(loss_func=None), TypeError, 'loss_func must be a function, got NoneType'), (dict(on_step=[]), TypeError, 'on_step must be a function, got list'),
-    (dict(on_epoch=3), TypeError, 'on_epoch must be a function')])
+    (dict(epochs=0), ValueError, 'epochs must be 1 or more, got 0'), (dict(epochs=2.5), ValueError, 'got 2.5'),
+    (dict(accumulate=0), ValueError, 'accumulate must be'), (dict(opt=cross_entropy), TypeError, 'the order is fit(epochs, model, loss_func, opt'),
+    (dict(loss_func=None), TypeError, 'got NoneType and SGD'), (dict(on_step=[]), TypeError, 'on_step must be a function, got []'),
+    (dict(on_epoch=3), TypeError, 'on_epoch must be a function'),
+    (dict(opt=SGD), TypeError, 'opt is a class: make an object of it, SGD('), (dict(model=nn.Linear), TypeError, 'model is a class'),
+    (dict(loss_func=nn.CrossEntropyLoss), TypeError, 'loss_func is a class: make an object of it, CrossEntropyLoss('),
+    (dict(opt=SGD(linear(1).parameters(), lr=0.1)), ValueError, 'opt has no parameter of this model'),
+    (dict(opt=torch.optim.SGD(linear(1).parameters(), lr=0.1)), ValueError, 'opt has no parameter of this model'),
+    (dict(train_dl=Dataset(*items(6))), TypeError, 'train_dl is a data set'), (dict(valid_dl=TensorDataset(*items(6))), TypeError, 'valid_dl is a data set')])
 def test_bad_input(change, error, words):
     model = linear()
     arguments = dict(epochs=1, model=model, loss_func=cross_entropy, opt=SGD(model.parameters(), lr=0.1), train_dl=BATCHES, valid_dl=BATCHES)
     with pytest.raises(error) as e: fit(**(arguments | change))
     assert words in str(e.value)
+
+
+def test_a_part_of_the_model_may_be_trained_alone():
+    "What a head's own optimizer or one with further parameters does is nobody's mistake"
+    model = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3)).double()
+    extra = torch.ones(1, requires_grad=True)
+    for params in (model[1].parameters(), [*model.parameters(), extra]):
+        fit(1, model, cross_entropy, SGD(params, lr=0.1), BATCHES, BATCHES)
 
 
 def test_known_empty_loaders_are_refused_before_any_work():

@@ -1,63 +1,150 @@
-"The exercises of lesson 08: solutions, and what people write first"
+"The exercises of lesson 11: solutions, and what people write first"
 import copy, math
 from itertools import islice
 import torch
-from miniai.check.training import check_accumulate, check_best, check_validate
-from miniai.training import _step, _validate
+from miniai.check.training import check_accumulate, check_best, check_by_label
 
 
-def validate(model, loss_func, dl):
+# -- 1. right answers by label
+
+def by_label(model, dl, n):
     model.eval()
-    loss,right,n = 0.,0,0
+    right,total = torch.zeros(n),torch.zeros(n)
     with torch.no_grad():
         for xb,yb in dl:
-            preds = model(xb)
-            loss += loss_func(preds, yb).item()*len(xb)
-            right += (preds.argmax(1) == yb).sum().item()
-            n += len(xb)
-    return loss/n,right/n
+            hits = model(xb).argmax(1) == yb
+            for i in range(n):
+                right[i] += hits[yb == i].sum()
+                total[i] += (yb == i).sum()
+    return (right/total).tolist()
 
 
-def averages(model, loss_func, dl):
-    model.eval()
+def with_dicts(model, dl, n):
+    model.train(False)
+    counts = {i: [0, 0] for i in range(n)}
     with torch.no_grad():
-        pairs = [(loss_func(p, y).item(), (p.argmax(1) == y).float().mean().item()) for p,y in ((model(x), y) for x,y in dl)]
-    return tuple(sum(o)/len(o) for o in zip(*pairs))
+        pairs = [(p, y) for xb,yb in dl for p,y in zip(model(xb).argmax(dim=1).tolist(), yb.tolist())]
+    for p,y in pairs:
+        counts[y][0] += p == y
+        counts[y][1] += 1
+    return [r/t if t else math.nan for r,t in counts.values()]
 
 
-def no_eval(model, loss_func, dl):
+@torch.no_grad()
+def with_bincount(model, dl, n):
     model.eval()
+    guesses,labels = (torch.cat(o) for o in zip(*((model(xb).argmax(1), yb) for xb,yb in dl)))
+    return (torch.bincount(labels[guesses == labels], minlength=n)/torch.bincount(labels, minlength=n)).tolist()
+
+
+def forgets_eval(model, dl, n):
     model.eval = lambda: model
-    model.train()
-    return validate(model, loss_func, dl)
+    return by_label(model, dl, n)
 
 
-def with_gradients(model, loss_func, dl):
+def with_gradients(model, dl, n):
     model.eval()
-    scores,labels = (torch.cat(o) for o in zip(*((model(x), y) for x,y in dl)))
-    return loss_func(scores, labels).item(),(scores.argmax(1) == labels).float().mean().item()
+    pairs = [(model(xb).argmax(1), yb) for xb,yb in dl]
+    guesses,labels = (torch.cat(o) for o in zip(*pairs))
+    return [(guesses[labels == i] == i).float().mean().item() for i in range(n)]
 
 
-def as_tensors(model, loss_func, dl): return tuple(torch.tensor(o) for o in validate(model, loss_func, dl))
-def swapped(model, loss_func, dl): return validate(model, loss_func, dl)[::-1]
-def only_loss(model, loss_func, dl): return validate(model, loss_func, dl)[0]
-def last_batch(model, loss_func, dl): return validate(model, loss_func, list(dl)[-1:])
-def full_batches(model, loss_func, dl): return validate(model, loss_func, list(dl)[:1])
+def averages(model, dl, n):
+    rows = torch.tensor([by_label(model, [batch], n) for batch in dl])
+    return rows.nanmean(0).tolist()
 
 
-def with_len(model, loss_func, dl):
+def as_tensor(model, dl, n): return torch.tensor(by_label(model, dl, n))
+def last_batch(model, dl, n): return by_label(model, list(dl)[-1:], n)
+def zero_for_none(model, dl, n): return [0. if o != o else o for o in by_label(model, dl, n)]
+def no_return(model, dl, n): by_label(model, dl, n)
+
+
+def of_all(model, dl, n):
+    batches = list(dl)
+    total = sum(len(y) for _,y in batches)
+    y = torch.cat([y for _,y in batches])
+    return [o*(y == i).sum().item()/total if o == o else 0. for i,o in enumerate(by_label(model, batches, n))]
+
+
+def of_guesses(model, dl, n):
+    model.eval()
+    with torch.no_grad(): guesses,labels = (torch.cat(o) for o in zip(*[(model(x).argmax(1), y) for x,y in dl]))
+    return [(labels[guesses == i] == i).float().mean().item() for i in range(n)]
+
+
+def with_len(model, dl, n):
     assert len(dl)
-    return validate(model, loss_func, dl)
+    return by_label(model, dl, n)
 
 
-def eval_too_late(model, loss_func, dl):
-    model.train()
-    xb,yb = next(iter(dl))
-    model(xb)
-    return validate(model, loss_func, [(xb, yb)])
+def eval_too_late(model, dl, n):
+    batches = list(dl)
+    with torch.no_grad(): model(batches[0][0])
+    return by_label(model, batches, n)
 
+
+# -- 2. accumulation without looking ahead
 
 def epoch(model, loss_func, opt, dl, accumulate=1):
+    "Sums of losses, divided in the gradients"
+    model.train()
+    n = count = 0
+    def step():
+        for group in opt.param_groups:
+            for p in group['params']: p.grad /= n
+        opt.step()
+        opt.zero_grad()
+    for xb,yb in dl:
+        (loss_func(model(xb), yb)*len(xb)).backward()
+        n,count = n+len(xb),count+1
+        if count == accumulate:
+            step()
+            n = count = 0
+    if count: step()
+
+
+def by_model(model, loss_func, opt, dl, accumulate=1):
+    "The same with a flag for the end"
+    model.train()
+    batches,done = iter(dl),False
+    while not done:
+        seen = 0
+        for _ in range(accumulate):
+            batch = next(batches, None)
+            if batch is None:
+                done = True
+                break
+            loss = loss_func(model(batch[0]), batch[1])
+            (len(batch[0])*loss).backward()
+            seen += len(batch[0])
+        if seen:
+            with torch.no_grad():
+                for p in model.parameters(): p.grad.mul_(1/seen)
+            opt.step()
+            opt.zero_grad()
+
+
+def running_mean(model, loss_func, opt, dl, accumulate=1):
+    "Keeps the gradient the mean of what came so far"
+    model.train()
+    n = k = 0
+    for xb,yb in dl:
+        m = n+len(xb)
+        for p in model.parameters():
+            if p.grad is not None: p.grad *= n/m
+        (loss_func(model(xb), yb)*(len(xb)/m)).backward()
+        n,k = m,k+1
+        if k == accumulate:
+            opt.step()
+            opt.zero_grad()
+            n = k = 0
+    if k:
+        opt.step()
+        opt.zero_grad()
+
+
+def looks_ahead(model, loss_func, opt, dl, accumulate=1):
     model.train()
     batches = iter(dl)
     while group := list(islice(batches, accumulate)):
@@ -65,12 +152,6 @@ def epoch(model, loss_func, opt, dl, accumulate=1):
         for xb,yb in group: (loss_func(model(xb), yb)*len(xb)/n).backward()
         opt.step()
         opt.zero_grad()
-
-
-def ours(model, loss_func, opt, dl, accumulate=1):
-    model.train()
-    batches = iter(dl)
-    while group := list(islice(batches, accumulate)): _step(model, loss_func, opt, group)
 
 
 def counting(share=lambda k, n, accumulate: 1/accumulate, last=False, zero_each=False):
@@ -91,6 +172,7 @@ def counting(share=lambda k, n, accumulate: 1/accumulate, last=False, zero_each=
 
 forgets_last,divides,adds_up = counting(),counting(last=True),counting(lambda *_: 1, last=True)
 zeroes_each,leaves_last = counting(zero_each=True, last=True),counting(lambda *_: 1)
+never_divides = counting(lambda k, *_: k, last=True)
 
 
 def step_each(model, loss_func, opt, dl, accumulate=1): return epoch(model, loss_func, opt, dl, 1)
@@ -105,20 +187,31 @@ def by_number(model, loss_func, opt, dl, accumulate=1):
         opt.zero_grad()
 
 
+def asks_len(model, loss_func, opt, dl, accumulate=1):
+    for i in range(len(dl)): pass
+
+
 def left_in_eval(model, loss_func, opt, dl, accumulate=1):
     model.train = lambda mode=True: model
     epoch(model, loss_func, opt, dl, accumulate)
 
 
 def zero_before(model, loss_func, opt, dl, accumulate=1):
-    model.train()
-    batches = iter(dl)
-    while group := list(islice(batches, accumulate)):
-        opt.zero_grad()
-        n = sum(len(xb) for xb,_ in group)
-        for xb,yb in group: (loss_func(model(xb), yb)*len(xb)/n).backward()
-        opt.step()
+    zero,opt.zero_grad = opt.zero_grad,lambda: None
+    def step():
+        torch.optim.SGD.step(opt)
+        opt.steps += 1
+        step.due = True
+    step.due,opt.step = False,step
+    def fresh():
+        for batch in dl:
+            if step.due: zero()
+            step.due = False
+            yield batch
+    epoch(model, loss_func, opt, fresh(), accumulate)
 
+
+# -- 3. keep the best
 
 class Best:
     def __init__(self, model): self.model,self.lowest = model,math.inf
@@ -168,16 +261,37 @@ class AboveZero(Best):
     def better(self, loss, acc): return 0 < loss < self.lowest
 
 
+class FromOne(Best):
+    "The best so far starts at 1., and a loss may well be larger"
+    def __init__(self, model): self.model,self.lowest = model,1.
+
+
+class Minimum(BestByClone):
+    "Right: a list of losses"
+    def __init__(self, model): self.model,self.losses = model,[]
+
+    def better(self, loss, acc):
+        self.losses.append(loss)
+        return loss == min(self.losses)
+
+    def __call__(self, epoch, loss, acc):
+        if self.better(loss, acc): self.kept = self.state()
+
+    def restore(self):
+        for k,v in self.model.state_dict().items(): v.copy_(self.kept[k])
+
+
 EXERCISES = [
-    (check_validate, [validate, _validate], [
-        (averages, 'count alike'), (no_eval, 'eval'), (with_gradients, 'torch.no_grad()'), (as_tensors, '`.item()`'), (swapped, 'First the loss'),
-        (only_loss, 'Return the loss and the accuracy'), (last_batch, 'the last batch alone'), (full_batches, 'the first batch alone'),
-        (with_len, 'all it takes'), (eval_too_late, 'Call `model.eval()` before the first batch')]),
-    (check_accumulate, [epoch, ours], [
-        (forgets_last, 'it must step too'), (divides, 'Divided by `accumulate`'), (adds_up, 'add up'), (zeroes_each, 'zeroed before each batch'),
-        (step_each, 'a step after each batch'), (by_number, 'Divided by the number of batches'), (left_in_eval, 'eval mode'),
-        (zero_before, 'left over'), (leaves_last, 'add up')]),
-    (check_best, [Best, BestByClone], [
-        (NoCopy, 'the tensors themselves'), (ShallowCopy, 'the tensors themselves'), (OnlyParameters, 'not the buffers'), (Highest, 'the largest loss'),
-        (ByAccuracy, 'go by the loss'), (Always, 'the best one was'), (AboveZero, 'the best one was')]),
+    (check_by_label, [by_label, with_dicts, with_bincount], [
+        (forgets_eval, 'model.eval()'), (with_gradients, 'torch.no_grad()'), (averages, 'Batches count alike'), (as_tensor, '.tolist()'),
+        (last_batch, 'the last batch alone'), (zero_for_none, 'nan'), (no_return, 'is there a `return`'), (of_all, 'Divided by all'),
+        (of_guesses, 'how often the model said'), (with_len, 'all it takes'), (eval_too_late, 'before the first batch')]),
+    (check_accumulate, [epoch, by_model, running_mean], [
+        (looks_ahead, 'before you take the next'), (forgets_last, 'it must step'), (divides, 'Divided by `accumulate`'), (adds_up, 'add up'),
+        (zeroes_each, 'zeroed before each batch'), (step_each, 'a step after each batch'), (by_number, 'Divided by the number of batches'),
+        (never_divides, 'never divided'), (left_in_eval, 'model.train()'), (zero_before, 'left over'), (leaves_last, 'add up'),
+        (asks_len, 'all it takes')]),
+    (check_best, [Best, BestByClone, Minimum], [
+        (NoCopy, 'so copy them'), (ShallowCopy, 'so copy them'), (OnlyParameters, 'The buffers are not'), (Highest, 'the largest loss'),
+        (ByAccuracy, 'go by the loss'), (Always, 'the last epoch'), (AboveZero, 'below'), (FromOne, 'math.inf')]),
 ]
