@@ -16,45 +16,53 @@ def settings():
 
 
 IMPORT_EACH = '''
-import importlib, inspect, os, sys, traceback, torch, numpy
+import importlib, inspect, json, os, sys, traceback, torch, numpy
 for name in sys.stdin.read().split():
-    sys.stdout.flush()
     if pid := os.fork():
         os.waitpid(pid, 0)
         continue
+    said = dict(module=name, error='', bare=[], loaded=[])
     try:
         m = importlib.import_module('miniai.'+name)
-        objects = {n: getattr(m, n) for n in getattr(m, '__all__', [])}
-        def is_own(o): return inspect.isroutine(o) or inspect.isclass(o) and o.__module__ == m.__name__
-        bare = [n for n,o in objects.items() if is_own(o) and not o.__doc__]
-        print(name, bare if bare or not m.__doc__ else 'documented')
-    except BaseException: print(name, repr(traceback.format_exc()))
-    sys.stdout.flush()
+        public = {n: o for n,o in vars(m).items() if n in getattr(m, '__all__', [])} | {'the module': m}
+        def is_own(o): return inspect.isroutine(o) or not inspect.isclass(o) or o.__module__ == m.__name__
+        said['bare'] = [n for n,o in public.items() if (callable(o) or o is m) and is_own(o) and not o.__doc__]
+        heavy = 'miniai', 'datasets', 'matplotlib', 'nbdev'
+        said['loaded'] = [n for n in sys.modules if n.split('.')[0] in heavy]
+    except BaseException: said['error'] = traceback.format_exc()
+    print(json.dumps(said), flush=True)
     os._exit(0)
 '''
 
 
-def test_each_module_imports_alone_and_is_documented():
-    "Each in a process of its own that has only torch and numpy; with a docstring for each name it defines"
+@pytest.fixture(scope='module')
+def imports():
+    "What importing each module gives, each in a process of its own that has only torch and numpy"
     res = fresh(IMPORT_EACH, input=' '.join(MODULES))
-    said = dict(line.split(' ', 1) for line in res.stdout.splitlines())
+    said = {o['module']: o for o in map(json.loads, res.stdout.splitlines())}
     assert res.returncode == 0 and said.keys() == MODULES.keys(), res.stderr
-    assert {n: what for n,what in said.items() if what != 'documented'} == {}
+    return said
+
+
+def test_each_module_imports_alone(imports):
+    assert {module: said['error'] for module,said in imports.items() if said['error']} == {}
+
+
+def test_each_public_name_has_a_docstring(imports):
+    assert {module: said['bare'] for module,said in imports.items() if said['bare']} == {}
+
+
+def test_what_any_lesson_may_use_is_light(imports):
+    for module in ('check.kit', 'tools.nested', 'tools.chance', 'tools.guard', 'tools.workers'):
+        allowed = {'miniai', 'miniai.check', 'miniai.tools', f'miniai.{module}'}
+        extra = {n for n in imports[module]['loaded'] if not n.startswith('miniai.tools.')} - allowed
+        assert not extra, f'{module} loads {sorted(extra)}'
 
 
 def test_importing_the_package_loads_nothing_heavy():
     heavy = "{'torch','numpy','datasets','matplotlib','fastcore'}"
     res = fresh(f"import sys, miniai; print(miniai.__version__, *{heavy} & set(sys.modules))")
     assert res.stdout.split() == [settings()['version']]
-
-
-@pytest.mark.parametrize('module',
-                         ['check.kit', 'tools.nested', 'tools.chance', 'tools.guard', 'tools.workers'])
-def test_what_any_lesson_may_use_is_light(module):
-    heavy = "m.startswith('miniai.') and '.tools' not in m or m in ('datasets', 'matplotlib', 'nbdev')"
-    res = fresh(f"import sys, miniai.{module}; print(*[m for m in sys.modules if {heavy}])")
-    own = {f'miniai.{module}', 'miniai.check'} if module == 'check.kit' else set()
-    assert set(res.stdout.split()) == own and not res.stderr, res.stderr
 
 
 def test_settings_and_pyproject_agree():
