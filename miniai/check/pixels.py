@@ -1,85 +1,97 @@
 "Checks of lesson 01_pixels"
 import torch
-from .kit import Case, Report, brief, require, rng, run_cases, same, _explained
+from .kit import Case, Mismatch, brief, check, require, rng, same
 
 
-def _pix_distances(n, rows, cols, name, as_bytes=False, hint=''):
-    "A case of `check_distances`: `n` pictures of `rows` times `cols`"
+def _nearest(n, k, rows, cols, name, as_bytes=False, hint=''):
+    "A case of `check_nearest`: `n` pictures, `k` ideals"
     def run(f):
         g = rng(n+rows)
-        images,ideal = (torch.randint(0, 256, s, generator=g, dtype=torch.uint8) for s in ((n,rows,cols), (rows,cols)))
-        if not as_bytes: images,ideal = images/255,ideal/255
-        a,b = images.double(),ideal.double()
-        want = (a-b).abs().mean((-1, -2)).float()
-        mistakes = {'Bytes wrap round: 3-5 is 254. Make both `.float()` before subtracting.': lambda: (images-ideal).float().abs().mean((-1, -2)),
-                    'This is the average over all pictures too. Average over the last two axes only: mean((-1, -2)).': lambda: want.mean(),
-                    'This is the sum; a mean is also divided by the number of pixels.': lambda: (a-b).abs().sum((-1, -2)),
-                    'Plus and minus cancel here: take abs() of the differences before the mean.': lambda: (a-b).mean((-1, -2)),
-                    'Plus and minus cancel here: abs() comes before the mean, not after.': lambda: (a-b).mean((-1, -2)).abs(),
-                    'This is L2, the mean squared difference.': lambda: ((a-b)**2).mean((-1, -2)),
-                    'These are the differences of all pixels; average them over the last two axes.': lambda: (a-b).abs(),
-                    'This is an average over the pictures, axis 0; the pixels are the last two axes.': lambda: (a-b).abs().mean(0)}
-        same(f(images, ideal), want, given=(images, ideal), hint=_explained(mistakes))
-    return Case(name, run, hint or 'One number for each picture: the mean of |image - ideal| over the last two axes.')
+        images,ideals = (torch.randint(0, 256, (m,rows,cols), generator=g, dtype=torch.uint8) for m in (n, k))
+        if not as_bytes: images,ideals = images/255,ideals/255
+        difference = images[:,None].double() - ideals
+        far = (difference**2).mean((-1, -2))  # (n,k)
+        got = f(images.clone(), ideals.clone())
+        if isinstance(got, torch.Tensor) and not got.is_floating_point(): got = got.long()
+        same(got, far.argmin(1), (images, ideals), mistakes={
+            'Bytes wrap round: 3-5 is 254. Make both `.float()` before subtracting.':
+                lambda: ((images[:,None]-ideals).float()**2).mean((-1, -2)).argmin(1),
+            'Squares of bytes wrap round too: `.float()` before anything else.':
+                lambda: ((images[:,None]-ideals)**2).float().mean((-1, -2)).argmin(1),
+            'These are the farthest: `argmin`, not `argmax`.': far.argmax(1),
+            'Plus and minus cancel: square the differences first.': difference.mean((-1, -2)).argmin(1),
+            'This is the nearest picture of each ideal: the smallest along the other axis.': far.argmin(0),
+            'These are distances; where does the smallest one stand? `argmin`.': far.amin(1).float(),
+            'These are all the distances: of each row, where is the smallest?': far.float()})
+    return Case(name, run, hint or 'A table of distances (n,k), then argmin along each row.')
 
-def check_distances(
-    f,              # Your function: takes `images` of shape (n,rows,cols) and `ideal` of shape (rows,cols)
-    limit:float=10. # Seconds that one case may take
-)->Report:          # ✓ or ✗ for each case
-    "Check the mean absolute difference of each image in a pile from one ideal image"
-    return run_cases(f, [_pix_distances(1, 1, 2, 'one picture of two pixels'),
-                         _pix_distances(3, 2, 2, 'three pictures of four pixels'),
-                         _pix_distances(2, 2, 2, 'pictures of bytes', as_bytes=True),
-                         _pix_distances(4, 3, 5, 'pictures that are wider than high'),
-                         _pix_distances(50, 28, 28, 'a pile of digits', as_bytes=True)], 'distances', limit)
+@check('nearest ideal')
+def check_nearest(
+    f # Your function: takes `images` of shape (n,rows,cols) and `ideals` of shape (k,rows,cols)
+):
+    "Check the number of the nearest ideal of each picture, by L2 distance"
+    to_float = 'A mean needs floats, and bytes wrap round: `.float()` both before subtracting.'
+    return [_nearest(1, 2, 1, 2, 'one picture of two pixels, two ideals'),
+            _nearest(5, 3, 2, 2, 'five pictures, three ideals'),
+            _nearest(9, 4, 2, 2, 'pictures of bytes', as_bytes=True, hint=to_float),
+            _nearest(3, 3, 3, 5, 'as many ideals as pictures'),
+            _nearest(50, 10, 28, 28, 'a pile of digits', as_bytes=True, hint=to_float)]
 
-def _pix_slope_hint(grad, i):
+def _near(got, value): return abs(got-value) < 0.02*abs(value)
+
+def _slope_hint(grad, i):
     "A hint function for the slope at entry `i`, where all slopes are `grad`"
     def hint(got, want):
         if not isinstance(got, (int, float)): return ''
         rounding = 'f(w) has only some 7 digits, and a nudge below 0.0001 drowns in the rounding.'
         if got == 0: return f'No change arrived: was w[i] changed before the second f(w)? And {rounding}'
-        for text,value in (('The sign is turned: after minus before, for a nudge upward.', -want),
-                           ('This is the sum of all slopes. Only entry i may be nudged.', grad.sum().item()),
-                           ('Twice the slope: nudged up and down, the step from end to end is two nudges.', 2*want),
-                           ('Half the slope: with one nudge up, divide by that one nudge.', want/2)):
-            if abs(got-value) < 0.02*abs(value): return text
-        if abs(got) < 0.1*abs(want): return 'Much too small: is the change of f(w) divided by the size of the nudge?'
-        return f'Near, but not near enough: {rounding} One above 0.01 is no longer "a little".' if abs(got-want) < abs(want) else ''
+        if _near(got, -want): return 'The sign is turned: after minus before, for a nudge upward.'
+        if _near(got, grad.sum().item()): return 'This is the sum of all slopes. Only entry i may be nudged.'
+        if _near(got, 2*want): return 'Twice the slope: from end to end, up and down are two nudges.'
+        if _near(got, want/2): return 'Half the slope: with one nudge up, divide by that one nudge.'
+        if abs(got) < 0.1*abs(want): return 'Much too small: is the change divided by the size of the nudge?'
+        if abs(got-want) > abs(want): return ''
+        return f'Near, but not near enough: {rounding} One above 0.01 is no longer small.'
     return hint
 
-def _pix_slope(f, shape, i, name, hint=''):
+def _slope(f, shape, i, name, hint=''):
     "A case of `check_slope`: entry `i` of a tensor of `shape`, in the function `f`"
     def run(slope):
         w = torch.randn(shape, generator=rng(7)) + 2
-        w0,leaf = w.clone(),w.clone().requires_grad_()
+        w0,leaf,calls = w.clone(),w.clone().requires_grad_(),[]
         grad = torch.autograd.grad(f(leaf), leaf)[0]
-        got = slope(f, w, i)
-        require(w.equal(w0), 'w is not what it was before', given=w0, got=w, want=w0,
-                hint='Keep the old value, `old = w[i].item()`, and put it back: adding and taking away again leaves a rounding error.')
+        def counted(w):
+            calls.append(w)
+            return f(w)
+        with torch.no_grad(): got = slope(counted, w, i)
+        times = len(calls)
+        require(times > 1, f"f was called {times} times", w0, hint='Before a nudge and after. No `backward`.')
+        require(w.equal(w0), 'w is not what it was before', w0, w, w0,
+                'Keep `old = w[i].item()`, and put it back: adding and taking away leaves a rounding error.')
         if isinstance(got, torch.Tensor) and got.numel() == 1: got = got.item()
-        same(round(got, 4) if isinstance(got, float) else got, round(grad[i].item(), 4), given=f'w = {brief(w0)}, i = {i}',
-             hint=_pix_slope_hint(grad, i), rtol=0.02, atol=0.003)
-    return Case(name, run, hint or 'Change w[i] a little, see how much f(w) changes, divide by how much you changed w[i].')
+        if isinstance(got, float): got = round(got, 4)
+        given,want = f'w = {brief(w0)}, i = {i}',round(grad[i].item(), 4)
+        same(got, want, given, _slope_hint(grad, i), rtol=0.02, atol=0.003)
+    return Case(name, run, hint or 'Change w[i] a little, see how much f(w) changes, divide. No `backward`.')
 
+@check('slope by nudging')
 def check_slope(
-    slope,          # Your function: takes a function `f`, a tensor `w` and the place `i` of one of its entries
-    limit:float=10. # Seconds that one case may take
-)->Report:          # ✓ or ✗ for each case
+    slope # Your function: takes a function `f`, a tensor `w` and the place `i` of one of its entries
+):
     "Check the slope of `f(w)` at entry `i` of `w`, found by nudging, against autograd's"
     x,y = torch.rand(20, 4, generator=rng(1)),torch.randint(0, 2, (20, 1), generator=rng(2))
     def loss(w):
         p = (x@w - 4).sigmoid()
         return torch.where(y==1, 1-p, p).mean()
-    return run_cases(slope, [_pix_slope(lambda w: (3*w).sum(), 1, 0, 'a straight line'),
-                             _pix_slope(lambda w: (torch.tensor([1., -2., 5.])*w).sum(), 3, 1, 'the second of three entries, going down',
-                                        'Only entry i may be nudged.'),
-                             _pix_slope(lambda w: (w**2).sum(), 2, 1, 'a parabola'),
-                             _pix_slope(lambda w: w.prod(), 3, 2, 'a product: each slope depends on the others'),
-                             _pix_slope(loss, (4,1), 2, 'the loss of lesson 01, weights in a column')], 'slope by nudging', limit)
+    slopes = torch.tensor([1., -2., 5.])
+    return [_slope(lambda w: (3*w).sum(), 1, 0, 'a straight line'),
+            _slope(lambda w: (slopes*w).sum(), 3, 1, 'the second of three', 'Only entry i may be nudged.'),
+            _slope(lambda w: (w**2).sum(), 2, 1, 'a parabola'),
+            _slope(lambda w: w.prod(), 3, 2, 'a product: each slope depends on the others'),
+            _slope(loss, (4,1), 2, 'a loss of scores, weights in a column')]
 
-def _pix_walk(start, loss, steps, move):
-    "Where `steps` steps lead from `start`, if `move(p, grad, sum of all grads so far)` is what a step does to `p`"
+def _walk(start, loss, steps, move):
+    "Where `steps` steps lead, if `move(p, grad, sum of all grads so far)` is what a step does to `p`"
     now,sums = start,[0.]*len(start)
     for _ in range(steps):
         leaves = [p.clone().requires_grad_() for p in now]
@@ -88,68 +100,71 @@ def _pix_walk(start, loss, steps, move):
         now = [move(*o) for o in zip(now, grads, sums)]
     return now
 
-def _pix_descent(shapes, loss, name, steps=1, unused=False, hint=''):
+def _descent(shapes, loss, name, steps=1, hint=''):
     "A case of `check_descent`: `loss` of some tensors, and `steps` steps"
     def run(descent):
         params,lr = [(torch.randn(s, generator=rng(k)) + 2).requires_grad_() for k,s in enumerate(shapes)],0.1
         start = [p.detach().clone() for p in params]
-        def walk(move): return _pix_walk(start, loss, steps, move)
+        def walk(move): return lambda: _walk(start, loss, steps, move)
         for _ in range(steps): descent(loss(*params), params, lr)
-        given = f'{", ".join(brief(p) for p in start)}, lr {lr}'
-        mistakes = {'Nothing moved. `p = p - …` makes a new tensor; change the old one in place: `p -= …`.': lambda: start,
-                    'Uphill! The gradient points to where the loss grows; go against it: minus.': lambda: walk(lambda p,g,_: p+lr*g),
-                    'The whole gradient was taken off: where is lr?': lambda: walk(lambda p,g,_: p-g),
-                    'The gradients of the first step were still in p.grad at the second, and were added to.': lambda: walk(lambda p,g,s: p-lr*s)}
-        same([p.detach() for p in params], walk(lambda p,g,_: p-lr*g), given=given, hint=_explained(mistakes))
-        require(all(p.requires_grad for p in params), 'a parameter no longer asks for gradients', given, hint='Leave p.requires_grad as it is.')
-        require(all(p.grad is None or not p.grad.any() for p in params), 'a gradient is left in p.grad', given,
-                hint='Empty it after the step: p.grad.zero_(), or p.grad = None.')
-    return Case(name, run, hint or 'loss.backward(); then, under `with torch.no_grad():`, `p -= lr*p.grad` for each p.')
+        given = f'{", ".join(map(brief, start))}, lr {lr}'
+        same([p.detach() for p in params], walk(lambda p,g,_: p-lr*g)(), given, mistakes={
+            'Nothing moved. `p = p - …` makes a new tensor; change the old one in place: `p -= …`.': start,
+            'Uphill! The gradient points to where the loss grows: minus.': walk(lambda p,g,_: p+lr*g),
+            'The whole gradient was taken off: where is lr?': walk(lambda p,g,_: p-g),
+            'The gradients of the first step were still in p.grad.': walk(lambda p,g,s: p-lr*s)})
+        require(all(p.requires_grad for p in params), 'a parameter no longer asks for gradients', given,
+                hint='Leave p.requires_grad as it is.')
+        clean = all(p.grad is None or not p.grad.any() for p in params)
+        require(clean, 'a gradient is left in p.grad', given, hint='p.grad.zero_() after the step.')
+    return Case(name, run, hint or 'loss.backward(); then, under torch.no_grad(), p -= lr*p.grad for each.')
 
+@check('one step of descent')
 def check_descent(
-    descent,        # Your function: takes a `loss` (one number), `params` (a list of tensors) and `lr`
-    limit:float=10. # Seconds that one case may take
-)->Report:          # ✓ or ✗ for each case
+    descent # Your function: takes a `loss` (one number), `params` (a list of tensors) and `lr`
+):
     "Check one step of gradient descent, gradients and cleaning up included"
     x = torch.rand(8, 3, generator=rng(3))
-    return run_cases(descent, [_pix_descent([1], lambda v: (v**2).sum(), 'one number in a valley'),
-                               _pix_descent([(3,1), 1], lambda w,b: ((x@w + b)**2).mean(), 'weights and a bias',
-                                            hint='Every tensor in params takes its step.'),
-                               _pix_descent([2], lambda v: (v**2).sum(), 'two steps, one after the other', steps=2),
-                               _pix_descent([2, 1], lambda v,_: (v**2).sum(), 'a parameter that the loss does not use',
-                                            hint='Its p.grad is None: leave it alone.')], 'one step of descent', limit)
+    return [_descent([1], lambda v: (v**2).sum(), 'one number in a valley'),
+            _descent([(3,1), 1], lambda w,b: ((x@w + b)**2).mean(), 'weights and a bias'),
+            _descent([2], lambda v: (v**2).sum(), 'two steps, one after the other', steps=2),
+            _descent([2, 1], lambda v,_: (v**2).sum(), 'a parameter that the loss does not use',
+                     hint='Its p.grad is None: leave it alone.')]
 
-def _pix_rows(n, pixels, kind, generator):
-    "Rows and labels: two shapes in noise, or bright and dark"
-    y = (torch.arange(n) < n//2).float().unsqueeze(1)
-    if kind == 'bright': return (0.3 + 0.3*y + 0.1*torch.randn(n, pixels, generator=generator)).clamp(0, 1),y
+def _rows(n, pixels, kind, seed):
+    "Rows and labels: two shapes in noise, some of them as negatives; or bright and dark"
+    g,y = rng(seed),(torch.arange(n) < n//2).float().unsqueeze(1)
+    if kind == 'bright': return (0.3 + 0.3*y + 0.1*torch.randn(n, pixels, generator=g)).clamp(0, 1),y
     shapes = torch.rand(2, pixels, generator=rng(pixels)).round()
-    return (torch.where(y==1, shapes[0], shapes[1])*0.6 + 0.3*torch.rand(n, pixels, generator=generator)).clamp(0, 1),y
+    x = (torch.where(y==1, *shapes)*0.6 + 0.3*torch.rand(n, pixels, generator=g)).clamp(0, 1)
+    return torch.where(torch.arange(n)[:,None]%2 == 1, 1-x, x) if kind == 'negatives' else x,y
 
-def _pix_learn(n, pixels, kind, name, hint=''):
+def _learn(n, pixels, kind, name, hint=''):
     "A case of `check_learn`: `n` rows of `pixels` numbers"
     def run(learn):
-        x,y = _pix_rows(n, pixels, kind, rng(1))
-        x_valid,y_valid = _pix_rows(200, pixels, kind, rng(2))
-        got = learn(x.clone(), y.clone())
-        require(isinstance(got, (tuple, list)) and len(got) == 2 and all(isinstance(o, torch.Tensor) for o in got), 'not two tensors', got=got,
-                hint='End with `return w,b`.')
-        w,b = (o.detach() for o in got)
-        require(w.shape == (pixels,1) and b.numel() == 1, 'the shapes do not fit', got=f'w {tuple(w.shape)}, b {tuple(b.shape)}',
-                want=f'w {(pixels,1)}, b (1,)', hint='One weight for each pixel, in a column, and one bias.')
-        share = ((x_valid@w + b > 0) == (y_valid==1)).float().mean().item()
-        text = ('Worse than a coin: does a step go uphill?' if share < 0.4 else hint or
-                ('No better than a coin: does the step change w and b themselves, and are gradients zeroed after it?' if share < 0.6 else
-                 'It learns, but not enough: more epochs, or a larger learning rate.'))
-        require(share > 0.9, 'too few of the held-back rows are right', f'{n} rows of {pixels} pixels', f'{share:.0%}', 'more than 90%', text)
+        (x,y),(x_valid,y_valid) = _rows(n, pixels, kind, 1),_rows(200, pixels, kind, 2)
+        f = learn(x.clone(), y.clone())
+        require(callable(f), f'a {type(f).__name__} came, not a function', hint='Return what gives scores.')
+        scores = f(x_valid.clone())
+        is_column = isinstance(scores, torch.Tensor) and scores.shape == (200,1)
+        require(is_column, 'the scores are not a column', x_valid, scores, '(200,1)',
+                'One score for each row: (n,784) times (784,30), then times (30,1).')
+        share = ((scores > 0) == (y_valid==1)).float().mean().item()
+        coin = 'No better than a coin: do steps change the tensors themselves, and are gradients zeroed?'
+        text = 'Worse than a coin: does a step go uphill?' if share < 0.4 else coin if share < 0.6 else hint
+        if share > 0.9: return
+        given,problem = f'{n} rows of {pixels} pixels','too few of the held-back rows are right'
+        more = 'It learns, but not enough: more epochs, or a larger learning rate.'
+        raise Mismatch(problem, given, f'{share:.0%}', 'over 90%', text or more)
     return Case(name, run, hint or 'The seven steps: start, predict, loss, gradient, step, repeat, stop.')
 
+@check('learning')
 def check_learn(
-    learn,          # Your function: takes rows `x` (n,pixels) and labels `y` (n,1), returns weights (pixels,1) and bias (1,)
-    limit:float=20. # Seconds that one case may take
-)->Report:          # ✓ or ✗ for each case
-    "Check a training loop by its accuracy on rows held back from it"
-    bias = 'Here all pixels say the same, and what matters is where the line is drawn: does the bias learn too, and long enough?'
-    return run_cases(learn, [_pix_learn(200, 36, 'shapes', 'two shapes in noise, 6×6 pixels'),
-                             _pix_learn(150, 36, 'bright', 'bright against dark', bias),
-                             _pix_learn(1000, 784, 'shapes', '1,000 rows of 784 pixels')], 'learning', limit)
+    learn # Your function: takes rows (n,pixels) and labels (n,1), returns a function from rows to scores
+):
+    "Check a whole training by its accuracy on rows held back from it"
+    bend = 'Half of these are negatives: is there a ReLU between two layers, and enough units that listen?'
+    return [_learn(200, 36, 'shapes', 'two shapes in noise, 6×6 pixels'),
+            _learn(150, 36, 'bright', 'bright against dark', 'Here the bias matters: does it learn too?'),
+            _learn(400, 36, 'negatives', 'half of them as negatives', bend),
+            _learn(1000, 784, 'shapes', '1,000 rows of 784 pixels')]

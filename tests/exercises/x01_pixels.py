@@ -1,16 +1,35 @@
+"The exercises of lesson 01_pixels: solutions, and what people write first"
 import torch
-from miniai.check.pixels import check_descent, check_distances, check_learn, check_slope
+from torch import nn
+from miniai.check.pixels import check_descent, check_learn, check_nearest, check_slope
 
 
-def distances(images, ideal): return (images.float()-ideal.float()).abs().mean((-1, -2))
-def distances_in_rows(images, ideal): return torch.stack([(i.float()-ideal.float()).abs().mean() for i in images])
-def wraps(images, ideal): return (images-ideal).float().abs().mean((-1, -2))
-def over_everything(images, ideal): return (images.float()-ideal.float()).abs().mean()
-def sums(images, ideal): return (images.float()-ideal.float()).abs().sum((-1, -2))
-def cancels(images, ideal): return (images.float()-ideal.float()).mean((-1, -2))
-def squares(images, ideal): return ((images.float()-ideal.float())**2).mean((-1, -2))
-def over_the_pile(images, ideal): return (images.float()-ideal.float()).abs().mean(0)
-def forgets_return(images, ideal): (images.float()-ideal.float()).abs().mean((-1, -2))
+def l2(images, ideals): return ((images.float()[:,None] - ideals.float())**2).mean((-1, -2))
+def nearest(images, ideals): return l2(images, ideals).argmin(1)
+def nearest_by_loop(images, ideals):
+    "A picture at a time"
+    found = []
+    for image in images:
+        errors = [((image.float()-ideal.float())**2).mean().item() for ideal in ideals]
+        found.append(errors.index(min(errors)))
+    return torch.tensor(found)
+def nearest_in_columns(images, ideals):
+    "An ideal at a time, and a table of columns"
+    images = images.flatten(1).double()
+    return torch.stack([((images-o.flatten().double())**2).sum(1) for o in ideals], 1).min(1).indices
+def nearest_by_scores(images, ideals):
+    "The algebra of the lesson: one weight for each pixel"
+    x,m = images.flatten(1).double(),ideals.flatten(1).double()
+    return (x@m.t() - (m**2).sum(1)/2).argmax(1)
+def wraps(images, ideals): return ((images[:,None]-ideals).float()**2).mean((-1, -2)).argmin(1)
+def no_floats(images, ideals): return ((images[:,None]-ideals)**2).mean((-1, -2)).argmin(1)
+def farthest(images, ideals): return l2(images, ideals).argmax(1)
+def cancels(images, ideals): return (images.float()[:,None]-ideals.float()).mean((-1, -2)).argmin(1)
+def other_axis(images, ideals): return l2(images, ideals).argmin(0)
+def distances(images, ideals): return l2(images, ideals).amin(1)
+def table(images, ideals): return l2(images, ideals)
+def no_axis(images, ideals): return ((images.float()-ideals.float())**2).mean((-1, -2)).argmin()
+def forgets_return(images, ideals): l2(images, ideals).argmin(1)
 
 
 def slope(f, w, i, nudge=0.001):
@@ -25,6 +44,17 @@ def slope_both_ways(f, w, i, nudge=0.001):
     up[i] += nudge
     down[i] -= nudge
     return ((f(up)-f(down)) / (2*nudge)).item()
+
+def slope_in_float64(f, w, i):
+    "A copy to nudge, with a mask"
+    mask = torch.zeros_like(w)
+    mask[i] = 0.01
+    return (f(w+mask).double()-f(w-mask).double())/0.02
+
+def by_backward(f, w, i):
+    leaf = w.clone().requires_grad_()
+    with torch.enable_grad(): f(leaf).backward()
+    return leaf.grad[i]
 
 def forgets_to_divide(f, w, i): return slope(f, w, i)*0.001
 def before_minus_after(f, w, i): return -slope(f, w, i)
@@ -50,6 +80,13 @@ def descent_by_autograd(loss, params, lr):
     for p,g in zip(params, torch.autograd.grad(loss, params, allow_unused=True)):
         if g is not None: p.data.sub_(lr*g)
 
+def descent_cleans_first(loss, params, lr):
+    for p in params: p.grad = None
+    loss.backward()
+    for p in params:
+        if p.grad is not None: p.data -= lr*p.grad
+        p.grad = None
+
 def step(loss, params, lr, move, clean=True):
     loss.backward()
     for p in params:
@@ -72,44 +109,73 @@ def all_have_gradients(loss, params, lr):
             p.grad.zero_()
 
 
-def learn(x, y, lr=0.5, epochs=40, bs=32, use_bias=True):
-    w,b = torch.zeros(x.shape[1], 1, requires_grad=True),torch.zeros(1, requires_grad=use_bias)
+def relu(t): return t.clamp(min=0)
+
+def learn(x, y, lr=0.5, epochs=60, bs=32, hidden=30, act=relu, use_bias=True):
+    torch.manual_seed(3)
+    w1,b1 = (torch.randn(x.shape[1], hidden)*0.1).requires_grad_(),torch.zeros(hidden, requires_grad=True)
+    w2,b2 = (torch.randn(hidden, 1)*0.1).requires_grad_(),torch.zeros(1, requires_grad=use_bias)
+    def model(x): return act(x@w1 + b1)@w2 + b2
+    params = [p for p in (w1, b1, w2, b2) if p.requires_grad]
     for _ in range(epochs):
         for i in torch.randperm(len(x)).split(bs):
-            p = (x[i]@w + b).sigmoid()
-            descent(torch.where(y[i]==1, 1-p, p).mean(), [w, b], lr)
-    return w,b
+            p = model(x[i]).sigmoid()
+            descent(torch.where(y[i]==1, 1-p, p).mean(), params, lr)
+    return model
 
 def learn_by_torch(x, y):
-    layer = torch.nn.Linear(x.shape[1], 1)
-    opt = torch.optim.SGD(layer.parameters(), lr=1.)
-    for _ in range(15):
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Linear(x.shape[1], 50), nn.ReLU(), nn.Linear(50, 1))
+    opt = torch.optim.SGD(net.parameters(), lr=1.)
+    for _ in range(50):
         for i in torch.randperm(len(x)).split(16):
-            p = layer(x[i]).sigmoid()
+            p = net(x[i]).sigmoid()
             torch.where(y[i]==1, 1-p, p).mean().backward()
             opt.step()
             opt.zero_grad()
-    return layer.weight.t(),layer.bias
+    return net
 
+def learn_with_all_rows(x, y):
+    "Every step with all rows, another bend, and the sum of squares as a loss"
+    torch.manual_seed(2)
+    params = [torch.randn(x.shape[1], 40)/6, torch.zeros(40), torch.randn(40, 1)/6, torch.zeros(1)]
+    for p in params: p.requires_grad_()
+    def model(x): return (x@params[0] + params[1]).abs()@params[2] + params[3]
+    for _ in range(400):
+        descent(((model(x).sigmoid()-y)**2).mean(), params, 0.5 if x.shape[1] < 100 else 0.1)
+    return lambda x: model(x).detach()
+
+def linear(x, y): return learn(x, y, act=lambda t: t)
 def uphill_all_the_way(x, y): return learn(x, y, lr=-0.5)
 def never_steps(x, y): return learn(x, y, epochs=0)
-def weights_in_a_row(x, y): return learn(x, y)[0].t(),torch.zeros(1)
-def weights_only(x, y): return learn(x, y)[0]
-def without_bias(x, y): return learn(x, y, use_bias=False)
+def weights_only(x, y): return torch.zeros(x.shape[1], 1)
+def in_a_row(x, y):
+    model = learn(x, y)
+    return lambda x: model(x).squeeze(1)
+def one_unit(x, y): return learn(x, y, hidden=1)
 
 
 EXERCISES = [
-    (check_distances, [distances, distances_in_rows],
-     [(wraps, 'Bytes wrap round'), (over_everything, 'average over all pictures'), (sums, 'This is the sum'), (cancels, 'cancel'),
-      (squares, 'L2'), (over_the_pile, 'axis 0'), (forgets_return, '`return`')]),
-    (check_slope, [slope, slope_both_ways],
-     [(forgets_to_divide, 'divided by the size of the nudge'), (before_minus_after, 'sign is turned'), (one_nudge_too_few, 'Twice the slope'),
-      (one_nudge_too_many, 'Half the slope'), (tiny_nudge, 'drowns'), (leaves_it_changed, 'not what it was before'),
+    (check_nearest, [nearest, nearest_by_loop, nearest_in_columns, nearest_by_scores],
+     [(wraps, 'Bytes wrap round'), (no_floats, '`.float()` both before subtracting'),
+      (farthest, 'not `argmax`'),
+      (cancels, 'cancel'), (other_axis, 'along the other axis'),
+      (distances, 'where does the smallest one stand'),
+      (table, 'of each row, where is the smallest'), (no_axis, 'argmin along each row'),
+      (forgets_return, '`return`')]),
+    (check_slope, [slope, slope_both_ways, slope_in_float64],
+     [(by_backward, 'No `backward`'), (forgets_to_divide, 'divided by the size of the nudge'),
+      (before_minus_after, 'sign is turned'), (one_nudge_too_few, 'Twice the slope'),
+      (one_nudge_too_many, 'Half the slope'), (tiny_nudge, 'drowns'),
+      (leaves_it_changed, 'not what it was before'),
       (nudges_all, 'Only entry i')]),
-    (check_descent, [descent, descent_by_autograd],
-     [(never_zeroed, 'a gradient is left in p.grad'), (never_zeroed, 'were still in p.grad at the second'), (uphill, 'Uphill'),
-      (without_lr, 'where is lr'), (new_names, 'Nothing moved'), (in_the_record, 'torch.no_grad()'), (all_have_gradients, 'leave it alone')]),
-    (check_learn, [learn, learn_by_torch],
-     [(uphill_all_the_way, 'uphill'), (never_steps, 'No better than a coin'), (weights_in_a_row, 'in a column'),
-      (weights_only, 'return w,b'), (without_bias, 'does the bias learn too')]),
+    (check_descent, [descent, descent_by_autograd, descent_cleans_first],
+     [(never_zeroed, 'a gradient is left in p.grad'), (never_zeroed, 'were still in p.grad'),
+      (uphill, 'Uphill'),
+      (without_lr, 'where is lr'), (new_names, 'Nothing moved'), (in_the_record, 'torch.no_grad()'),
+      (all_have_gradients, 'leave it alone')]),
+    (check_learn, [learn, learn_by_torch, learn_with_all_rows],
+     [(uphill_all_the_way, 'uphill'), (never_steps, 'No better than a coin'), (linear, 'is there a ReLU'),
+      (one_unit, 'enough units'), (in_a_row, 'One score for each row'),
+      (weights_only, 'Return what gives scores')]),
 ]
