@@ -1,5 +1,5 @@
 "What a stranger does first: the make targets on a fresh clone, the wheel in an empty environment, nbdev 3"
-import json, os, re, shutil, subprocess, sys, venv, zipfile
+import json, os, re, shutil, signal, subprocess, sys, venv, zipfile
 import pytest
 from tests.check_export import compare, modules
 from tests.conftest import LESSONS, ROOT, TOOLS, module_files
@@ -167,6 +167,14 @@ def test_make_hooks_merges_notebooks_and_refuses_what_does_not_agree(tmp_path):
     module.write_text(module.read_text(encoding='utf-8') + '\n# by hand\n', encoding='utf-8')
     res = commit()
     assert res.returncode != 0 and '-# by hand' in res.stdout + res.stderr
+
+
+def test_ctrl_c_is_heard_where_the_caller_ignores_it():
+    "Under nohup and in a background job: by the tests, and by what they start"
+    child = 'import signal; print(signal.getsignal(signal.SIGINT))'
+    code = f'import subprocess, sys, tests.conftest; {child}; subprocess.run([sys.executable, "-c", {child!r}])'
+    res = run('bash', '-c', 'trap "" INT; exec "$@"', '-', sys.executable, '-uc', code, cwd=ROOT)
+    assert res.stdout.split('\n')[:2] == [str(signal.default_int_handler)]*2, res.stderr
 
 
 def test_readme_commands_exist():
