@@ -249,7 +249,7 @@ def _try(case, impl, limit):
     with untouched(): result,trouble = run_limited(lambda: _failure(case, error), min(limit, 2.))
     if trouble is None: return result
     problem = error.problem if isinstance(error, Mismatch) else type(error).__name__
-    return Result(case.name, False, f'{problem}; more of it can not be shown', hint=case.hint)
+    return Result(case.name, False, f'{problem}; more of it cannot be shown', hint=case.hint)
 
 def run_cases(
     impl,           # The implementation: what the cases are called with
