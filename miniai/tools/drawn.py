@@ -76,7 +76,6 @@ def inked(x, y, radius): return (radius+0.6-_distance(x, y)).div_(1.2).clamp_(0,
 
 # %% ../../nbs/tools/drawn.ipynb #957506e2
 def resize(x, y, wide, high): return (x-MIDDLE)*wide+MIDDLE,(y-MIDDLE)*high+MIDDLE
-
 def slant(x, y, amount): return x-(y-MIDDLE)*amount,y
 
 def turn(x, y, angle):

@@ -7,16 +7,16 @@ __all__ = ['write_safely', 'download', 'load_arrays']
 
 # %% ../../nbs/tools/files.ipynb #3e9e2857
 import errno, gzip, hashlib, http.client, os, pickle, pickletools, re, secrets, stat, threading, time
-import urllib.error, urllib.request, zlib
+import urllib.error, urllib.request
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 import numpy as np
 try: import fcntl
 except ImportError: fcntl = None  # Windows has no such locks
 
 # %% ../../nbs/tools/files.ipynb #d3cabfbe
-_FULL = errno.ENOSPC, errno.EDQUOT
+_DISK = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO  # what goes wrong with disks
 
 def _new_file(folder):
     "A new file in `folder`, held by us, whose name nobody can know beforehand"
@@ -34,30 +34,15 @@ def _sweep(folder):
             path.unlink()
 
 # %% ../../nbs/tools/files.ipynb #1224f67e
-@contextmanager
-def _disk_errors_named(path):
-    "An error of the disk says which file it is about, and what has become of it"
-    try: yield
-    except (OSError, RuntimeError) as e:
-        cause = e
-        while cause and getattr(cause, 'errno', None) not in (*_FULL, errno.EFBIG, errno.EIO):
-            cause = cause.__cause__ or cause.__context__
-        if cause is None: raise
-        what = 'the disk is full' if cause.errno in _FULL else os.strerror(cause.errno)
-        text = f'{what}: nothing is written, and what was there before is kept'
-        raise OSError(cause.errno, text, str(path)) from e
-
 def write_safely(
     path, # Where the file shall be
     write # Called with an open binary file: writes all that shall be in it
 ):
     "Write a file whole or not at all: under a temporary name, which becomes `path` when all is on the disk"
     mode = os.stat(path).st_mode if os.path.exists(path) else None
-    with _disk_errors_named(path):
+    try:
         if mode and not stat.S_ISREG(mode):  # a device or a pipe is not replaced; a folder is an error
             with open(path, 'wb') as f: return write(f)
-        if mode and not os.access(path, os.W_OK):
-            raise PermissionError(errno.EACCES, 'you may not write to it', str(path))
         path = Path(os.path.realpath(path))  # a link stays, and its file is written
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
@@ -71,6 +56,13 @@ def write_safely(
                 if not fcntl: f.close()  # Windows renames only what is closed
                 os.replace(f.name, path)
         finally: Path(f.name).unlink(missing_ok=True)
+    except (OSError, RuntimeError) as e:
+        cause = e
+        while cause and getattr(cause, 'errno', None) not in _DISK:
+            cause = cause.__cause__ or cause.__context__
+        if cause is None: raise
+        what = 'the disk is full' if cause.errno in _DISK[:2] else os.strerror(cause.errno)
+        raise OSError(cause.errno, f'{what}: nothing is written, what was there is kept', str(path)) from e
 
 # %% ../../nbs/tools/files.ipynb #c97032ad
 def within(
@@ -87,45 +79,30 @@ def within(
     return result.result(seconds)
 
 # %% ../../nbs/tools/files.ipynb #40ec0617
-def _copy(url, f, mark, timeout):
-    "Append what `url` serves to `f`, or begin anew if the file has another `mark` now; yields the mark first"
-    headers,at = {'User-Agent': 'miniai', 'Accept-Encoding': 'identity'},f.tell() if mark else 0
-    if at: headers |= {'Range': f'bytes={at}-', 'If-Range': mark}
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as r:
-        etag,length = r.headers['ETag'] or '',r.headers['Content-Length'] or ''
-        new = etag if etag.startswith('"') else r.headers['Last-Modified']  # W/"…" is no promise
+def _copy(url, f, timeout):
+    "Write what `url` serves into the empty file `f`"
+    request = urllib.request.Request(url, headers={'User-Agent': 'miniai', 'Accept-Encoding': 'identity'})
+    with urllib.request.urlopen(request, timeout=timeout) as r:
+        if r.status != 200: raise OSError(f'the server answered {r.status}, which nobody asked for')
+        length = r.headers['Content-Length'] or ''
         if length and not length.isdigit(): raise OSError(f'the server says that it sends {length!r} bytes')
-        end = length and int(length)
-        if r.status == 206:
-            part = re.fullmatch(r'bytes (\d+)-\d+/(\d+|\*)', r.headers['Content-Range'] or '')
-            if not at or not part or int(part[1]) != at:
-                raise OSError(f"the server sent a part not asked for: {r.headers['Content-Range']}")
-            yield mark if new in (None, mark) else None  # without a mark the next try begins anew
-            if new not in (None, mark): raise OSError('the rest is of another file than the beginning')
-            end = int(part[2]) if part[2] != '*' else end and at+end
-        else:
-            yield new
-            f.seek(0)
-            f.truncate()
-        while chunk := r.read1(2**16): f.write(chunk)  # whatever has come is kept if no more comes
-        if end and f.tell() != end: raise OSError(f'broke off after {f.tell():,} of {end:,} bytes')
+        while chunk := r.read1(2**16): f.write(chunk)
+        have,want = f.tell(),int(length or f.tell())
+        if have != want: raise OSError(f'broke off after {have:,} of {want:,} bytes')
 
-# %% ../../nbs/tools/files.ipynb #4501dfe5
 def _fetch(url, f, timeout, tries):
-    "Write what `url` serves into the empty file `f`, in several tries if need be"
-    mark = None
+    "`_copy`, in several tries if need be"
     for i in range(tries):
         if i: time.sleep(min(0.2*2**i, 5.))
-        try:
-            for mark in _copy(url, f, mark, timeout): pass
-            return
+        f.seek(0)
+        f.truncate()
+        try: return _copy(url, f, timeout)
         except urllib.error.HTTPError as e:
             e.close()
             problem = f'the server answered {e.code} {e.reason}'
-            if e.code < 500 and e.code not in (408, 416, 429): raise OSError(f'{url}: {problem}') from e
-            if e.code == 416: mark = None  # nothing left to send from there: start again
+            if e.code < 500 and e.code not in (408, 429): raise OSError(f'{url}: {problem}') from e
         except (OSError, http.client.HTTPException) as e:
-            if getattr(e, 'errno', None) in _FULL: raise
+            if getattr(e, 'errno', None) in _DISK: raise
             problem = f'{type(e).__name__}: {e}'
     raise OSError(f'{url}: {problem}, in the last of {tries} tries')
 
@@ -161,22 +138,11 @@ def download(
     return path
 
 # %% ../../nbs/tools/files.ipynb #c07c8668
-class _DtypeParts:
-    "What a pickle says about a dtype"
-    def __init__(self, code, *_): self.code,self.order = code,'='
-    def __setstate__(self, state): self.order = state[1]
-
-    def real(self):
-        code,order = (o.decode() if isinstance(o, bytes) else o for o in (self.code, self.order))
-        if not re.fullmatch('b1|[iuf][1248]', code) or order not in ('<', '>', '=', '|'):
-            raise pickle.UnpicklingError(f'an array of {code}, not of numbers')
-        return np.dtype(order + code)
-
-class _ArrayParts:
-    "What a pickle says about an array"
-    parts = None
-    def __init__(self, *_): pass
-    def __setstate__(self, state): self.parts = state[4],state[2],state[1],state[3]
+class _Parts:
+    "What a pickle says about a dtype or an array: kept, and looked at later"
+    state = None
+    def __init__(self, *args): self.args = args
+    def __setstate__(self, state): self.state = state
 
 # %% ../../nbs/tools/files.ipynb #9c680648
 class _ArraysOnly(pickle.Unpickler):
@@ -192,8 +158,7 @@ class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module, name):
         place = f'{module.replace("numpy._core", "numpy.core")}.{name}'
         stand_ins = {
-            'numpy.dtype': _DtypeParts, 'numpy.ndarray': _ArrayParts,
-            'numpy.core.multiarray._reconstruct': lambda *_: _ArrayParts(),
+            'numpy.dtype': _Parts, 'numpy.ndarray': _Parts, 'numpy.core.multiarray._reconstruct': _Parts,
             'numpy.core.numeric._frombuffer': lambda *parts: self.array(*parts[:3], parts[3] == 'F'),
             '_codecs.encode': lambda text, coding: self.counted(text.encode('latin1')),
             '__builtin__.bytes': lambda: b''}  # how old protocols write the numbers of an empty array
@@ -206,14 +171,22 @@ class _ArraysOnly(pickle.Unpickler):
         if self.left < 0: raise pickle.UnpicklingError('it makes more bytes than there are in it')
         return made
 
+    def dtype(self, parts):
+        "A dtype of numbers from its parts"
+        if not isinstance(parts, _Parts): raise pickle.UnpicklingError('an array without a dtype')
+        code,order = parts.args[0],parts.state[1] if parts.state else '='
+        code,order = (o.decode() if isinstance(o, bytes) else o for o in (code, order))
+        if not re.fullmatch('b1|[iuf][1248]', code) or order not in ('<', '>', '=', '|'):
+            raise pickle.UnpicklingError(f'an array of {code}, not of numbers')
+        return np.dtype(order + code)
+
     def array(self, raw, dtype, shape, fortran):
         "An array of numbers from its parts"
-        if not isinstance(dtype, _DtypeParts): raise pickle.UnpicklingError('an array without a dtype')
-        kind = dtype.real()
+        dtype = self.dtype(dtype)
         if isinstance(raw, str): raw = raw.encode('latin1')  # written by Python 2
         if not isinstance(raw, (bytes, bytearray)):
-            raise pickle.UnpicklingError(f'an array of {kind} made of {type(raw).__name__}')
-        numbers = np.frombuffer(bytearray(self.counted(raw)), kind)
+            raise pickle.UnpicklingError(f'an array of {dtype} made of {type(raw).__name__}')
+        numbers = np.frombuffer(bytearray(self.counted(raw)), dtype)
         return numbers.reshape(shape, order='F' if fortran else 'C')
 
     def plain(self, x, seen):
@@ -221,7 +194,7 @@ class _ArraysOnly(pickle.Unpickler):
         if id(x) in seen: return seen[id(x)]
         if type(x) in (list, tuple): made = type(x)([self.plain(o, seen) for o in x])
         elif type(x) is dict: made = {k: self.plain(v, seen) for k,v in x.items()}
-        elif isinstance(x, _ArrayParts) and x.parts: made = self.array(*x.parts)
+        elif type(x) is _Parts and x.state: made = self.array(x.state[4], x.state[2], x.state[1], x.state[3])
         elif x is None or isinstance(x, (np.ndarray, bool, int, float, str, bytes)): made = x
         else: raise pickle.UnpicklingError(f'it holds {type(x).__name__} where an array should be')
         return seen.setdefault(id(x), made)

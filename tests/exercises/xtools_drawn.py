@@ -1,5 +1,6 @@
-"Lesson 90: drawing"
+"The tool drawn"
 import math
+import torch
 from miniai.check.drawn import check_climb, check_segment_distance, check_styles
 
 
@@ -20,6 +21,13 @@ def by_search(px, py, ax, ay, bx, by):
         else: low += third
     return to(low)
 
+def by_complex(px, py, ax, ay, bx, by):
+    "As numbers a + bi: turn and stretch the plane until the segment goes from 0 to 1"
+    p,a,b = complex(px, py),complex(ax, ay),complex(bx, by)
+    if a == b: return abs(p-a)
+    t = ((p-a)/(b-a)).real
+    return abs(p-a-(b-a)*sorted((0., t, 1.))[1])
+
 def endless(px, py, ax, ay, bx, by):
     dx,dy = bx-ax,by-ay
     return abs((px-ax)*dy-(py-ay)*dx)/max(math.hypot(dx, dy), 1e-9)
@@ -36,6 +44,10 @@ def stub(*args): raise NotImplementedError
 
 
 def climb(x, y, amount): return x,y-amount*(x-14)
+def by_stack(x, y, amount):
+    x2,y2 = torch.stack([x, y]).unbind()
+    return x2,torch.addcmul(y2, amount, x2-14, value=-1)
+def by_loop(x, y, amount): return x,torch.stack([b-a*(c-14) for a,b,c in zip(amount, y, x)])
 def down(x, y, amount): return x,y+amount*(x-14)
 def slant(x, y, amount): return x-amount*(y-14),y
 def from_edge(x, y, amount): return x,y-amount*x
@@ -50,11 +62,11 @@ def in_place(x, y, amount):
 PLUS,CROSS,A = '14,6 14,22 + 6,14 22,14','7,7 21,21 + 21,7 7,21','8,24 14,4 20,24 + 10.5,16 17.5,16'
 
 EXERCISES = [
-    (check_segment_distance, [distance, by_search],
+    (check_segment_distance, [distance, by_search, by_complex],
      [(endless, 'hold `t` between 0 and 1'), (ends_only, 'nearer end'), (no_root, 'take the root'),
       (only_start, 'hold `t` between 0 and 1'),
       (no_dot, 'Both ends are one point'), (stub, 'This is the stub')]),
-    (check_climb, [climb],
+    (check_climb, [climb, by_stack, by_loop],
      [(down, 'up is a smaller `y`'), (slant, 'sideways'), (from_edge, 'right of the middle'),
       (only_y, 'not a tuple'), (swapped, 'changed places'),
       (first_amount, 'broadcast'), (in_place, 'changed its input'), (stub, 'This is the stub')]),
