@@ -110,8 +110,9 @@ class _Line:
 # %% ../../nbs/tools/workers.ipynb #b26b98cf
 def _pack(e):
     "The exception `e` as bytes from which another process can make it again"
-    plain = RuntimeError,(f'{type(e).__name__}: {e}',),dict(__notes__=getattr(e, '__notes__', []))
-    for content in (e, (type(e), e.args, vars(e)), (type(e), e.args, {}), plain):
+    notes = dict(__notes__=getattr(e, '__notes__', []))
+    plain = RuntimeError,(f'{type(e).__name__}: {e}',),notes
+    for content in (e, (type(e), e.args, vars(e)), (type(e), e.args, notes), plain):
         try:
             data = pickle.dumps(content)
             if type(_unpack(data)) is type(e) or content is plain: return data

@@ -1,8 +1,8 @@
-"Lesson 07: a sampler, a batch sampler, a collate function and a loader of one's own."
+"Lesson 09: a sampler, a batch sampler, a collate function and a loader of one's own."
 import random
 from itertools import islice
-import torch
-from miniai.check.data import check_batch_sampler, check_collate, check_dataloader, check_sampler
+import numpy as np, torch
+from miniai.check.batches import check_batch_sampler, check_collate, check_loader, check_sampler
 
 
 class MySampler:
@@ -16,6 +16,30 @@ class ByRandom(MySampler):
         indices = list(range(self.n))
         if self.shuffle: random.shuffle(indices)
         yield from indices
+
+
+class ByNumpy(MySampler):
+    def __iter__(self):
+        for i in np.random.permutation(self.n) if self.shuffle else range(self.n): yield int(i)
+
+
+class BySample(MySampler):
+    def __iter__(self): return iter(random.sample(range(self.n), self.n)) if self.shuffle else iter(range(self.n))
+
+
+class Seeded(MySampler):
+    def __iter__(self):
+        order = torch.randperm(self.n, generator=torch.Generator().manual_seed(42))
+        return iter(order.tolist() if self.shuffle else range(self.n))
+
+
+class NeverShuffles(MySampler):
+    def __iter__(self): return iter(range(self.n))
+
+
+class Samples(MySampler):
+    def __init__(self, ds, shuffle=False): self.ds,self.n,self.shuffle = ds,len(ds),shuffle
+    def __iter__(self): return iter(random.sample(list(self.ds), self.n) if self.shuffle else self.ds)
 
 
 class ShufflesOnce(MySampler):
@@ -41,7 +65,8 @@ class LosesOne(MySampler):
 
 
 class MyBatchSampler:
-    def __init__(self, sampler, batch_size, drop_last=False): self.sampler,self.bs,self.drop = sampler,batch_size,drop_last
+    def __init__(self, sampler, batch_size, drop_last=False):
+        self.sampler,self.bs,self.drop = sampler,batch_size,drop_last
     def __len__(self): return len(self.sampler)//self.bs if self.drop else -(-len(self.sampler)//self.bs)
     def __iter__(self):
         indices = iter(self.sampler)
@@ -58,6 +83,12 @@ class Collects(MyBatchSampler):
                 yield batch
                 batch = []
         if batch and not self.drop: yield batch
+
+
+class BySlices(MyBatchSampler):
+    def __iter__(self):
+        indices = list(self.sampler)
+        return iter([indices[i*self.bs:(i+1)*self.bs] for i in range(len(self))])
 
 
 class ForgetsTheRest(MyBatchSampler):
@@ -78,23 +109,77 @@ class RoundsDown(MyBatchSampler):
     def __len__(self): return len(self.sampler)//self.bs
 
 
+class EmptyBatch(MyBatchSampler):
+    def __iter__(self):
+        indices = list(self.sampler)
+        for i in range(0, len(indices) + 1, self.bs): yield indices[i:i+self.bs]
+
+
+class OwnIndices(MyBatchSampler):
+    def __iter__(self):
+        for i in range(len(self)): yield list(range(i*self.bs, min((i+1)*self.bs, len(self.sampler))))
+
+
+class OneEpoch(MyBatchSampler):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.batches = MyBatchSampler.__iter__(self)
+    def __iter__(self): return self.batches
+
+
 def my_collate(samples):
     first = samples[0]
     if isinstance(first, torch.Tensor): return torch.stack(samples)
     if isinstance(first, dict): return {k: my_collate([s[k] for s in samples]) for k in first}
     if hasattr(first, '_fields'): return type(first)(*(my_collate(list(f)) for f in zip(*samples)))
-    if isinstance(first, (tuple, list)):
-        assert len({tuple(s[0].shape) for s in samples if isinstance(s[0], torch.Tensor)}) < 2
-        return [my_collate(list(f)) for f in zip(*samples)]
+    if isinstance(first, (tuple, list)): return [my_collate(list(f)) for f in zip(*samples)]
     if isinstance(first, str): return samples
     if isinstance(first, float): return torch.tensor(samples, dtype=torch.float64)
     if isinstance(first, int): return torch.tensor(samples)
     return torch.stack([torch.as_tensor(s) for s in samples])
 
 
+def by_kind(samples):
+    "A dictionary of ways to collate"
+    x = samples[0]
+    if isinstance(x, dict): return type(x)((k, by_kind([s[k] for s in samples])) for k in x)
+    if hasattr(x, '_fields'): return x._make(map(by_kind, zip(*samples)))
+    if isinstance(x, (list, tuple)): return [by_kind(f) for f in zip(*samples)]
+    ways = {str: list, float: np.asarray, int: torch.tensor, bool: torch.tensor, np.ndarray: np.stack,
+            torch.Tensor: torch.stack}
+    got = ways[type(x)](samples)
+    return torch.from_numpy(got) if isinstance(got, np.ndarray) else got
+
+
+def by_index(samples):
+    "Fields by their number, and numpy for all that is no tensor"
+    samples,x = list(samples),samples[0]
+    if isinstance(x, str): return samples
+    if hasattr(x, 'keys'): return {k: by_index([s[k] for s in samples]) for k in x.keys()}
+    if isinstance(x, (list, tuple)):
+        fields = [by_index([s[i] for s in samples]) for i in range(len(x))]
+        return fields if type(x) in (list, tuple) else type(x)(*fields)
+    return torch.stack([s if isinstance(s, torch.Tensor) else torch.from_numpy(np.asarray(s)) for s in samples])
+
+
 def only_turns(samples): return list(zip(*samples)) if isinstance(samples[0], tuple) else samples
 def single_floats(samples): return torch.tensor(samples) if isinstance(samples[0], float) else my_collate(samples)
 def joins(samples): return torch.cat(samples) if isinstance(samples[0], torch.Tensor) else my_collate(samples)
+def no_dicts(samples): return samples if isinstance(samples[0], dict) else my_collate(samples)
+
+
+def flat(samples):
+    "Does not call itself"
+    x = samples[0]
+    if not isinstance(x, dict): return my_collate(samples)
+    return {k: torch.stack([torch.as_tensor(s[k]) for s in samples]) for k in x}
+
+
+def cuts(samples):
+    "Cuts tensors to the shortest"
+    if type(samples[0]) is not tuple or not isinstance(samples[0][0], torch.Tensor): return my_collate(samples)
+    n = min(len(s[0]) for s in samples)
+    return [torch.stack([s[0][:n] for s in samples]), torch.tensor([s[1] for s in samples])]
 
 
 class MyLoader:
@@ -111,6 +196,21 @@ class WithMore(MyLoader):
         self.batches = MyBatchSampler(sampler or MySampler(dataset, shuffle), batch_size, drop_last)
     def __iter__(self):
         for idx in self.batches: yield self.collate([self.dataset[i] for i in idx])
+
+
+class AllInOne:
+    "No class of its own inside, and a generator"
+    def __init__(self, dataset, batch_size=1, shuffle=False, drop_last=False, generator=None):
+        self.dataset,self.bs,self.shuffle,self.drop = dataset,batch_size,shuffle,drop_last
+        self.generator = generator
+    def cut(self, order):
+        for i in range(0, len(order), self.bs):
+            if i + self.bs <= len(order) or not self.drop: yield order[i:i+self.bs]
+    def __len__(self): return len(list(self.cut(range(len(self.dataset)))))
+    def __iter__(self):
+        n = len(self.dataset)
+        order = torch.randperm(n, generator=self.generator).tolist() if self.shuffle else list(range(n))
+        return (my_collate([self.dataset[i] for i in idx]) for idx in self.cut(order))
 
 
 class Rounds(MyLoader):
@@ -132,7 +232,21 @@ class Generator(MyLoader):
 class Separately(MyLoader):
     "Draws one order for x and another one for y"
     def __iter__(self):
-        for a,b in zip(self.batches, self.batches): yield [my_collate([self.dataset[i][0] for i in a]), my_collate([self.dataset[i][1] for i in b])]
+        for a,b in zip(self.batches, self.batches):
+            yield [my_collate([self.dataset[i][0] for i in a]), my_collate([self.dataset[i][1] for i in b])]
+
+
+class Swallows(MyLoader):
+    def __iter__(self):
+        for idx in self.batches:
+            try: yield my_collate([self.dataset[i] for i in idx])
+            except Exception: continue
+
+
+class SeedsAll(MyLoader):
+    def __iter__(self):
+        torch.manual_seed(0)
+        return MyLoader.__iter__(self)
 
 
 class Unfinished:
@@ -140,10 +254,18 @@ class Unfinished:
 
 
 EXERCISES = [
-    (check_sampler, [MySampler, ByRandom], [(ShufflesOnce, 'not in __init__'), (UsedUp, 'begin anew'), (DrawsWithReplacement, 'Some came twice'),
-                                            (LosesOne, 'One index is missing'), (Unfinished, 'This is the stub')]),
-    (check_batch_sampler, [MyBatchSampler, Collects], [(ForgetsTheRest, 'The short batch at the end is missing'), (NeverDrops, 'drop_last=True leaves out'),
-                                                       (RoundsDown, 'rounded up without')]),
-    (check_collate, [my_collate], [(only_turns, 'still a list'), (single_floats, 'float64'), (joins, 'torch.cat')]),
-    (check_dataloader, [MyLoader, WithMore], [(Rounds, 'The number of batches'), (Lists, 'A batch holds all the x'), (Generator, 'in __iter__, not in __init__'),
-                                              (Separately, 'same indices')])]
+    (check_sampler, [MySampler, ByRandom, ByNumpy, BySample],
+     [(ShufflesOnce, 'not in __init__'), (UsedUp, 'begin anew'), (DrawsWithReplacement, 'Some came twice'),
+      (LosesOne, 'One index is missing'), (Seeded, 'seed nothing'), (NeverShuffles, 'it must be random'),
+      (Samples, 'indices, not samples'), (Unfinished, 'This is the stub')]),
+    (check_batch_sampler, [MyBatchSampler, Collects, BySlices],
+     [(ForgetsTheRest, 'The short batch at the end is missing'), (NeverDrops, 'drop_last=True leaves out'),
+      (RoundsDown, 'rounded up without'), (EmptyBatch, 'an empty batch'), (OwnIndices, 'need not be 0, 1, 2'),
+      (OneEpoch, 'each epoch begins anew')]),
+    (check_collate, [my_collate, by_kind, by_index],
+     [(only_turns, 'still a list'), (single_floats, 'float64'), (joins, 'torch.cat'), (no_dicts, 'still a list'),
+      (flat, 'call itself'), (cuts, 'refuses them by itself')]),
+    (check_loader, [MyLoader, WithMore, AllInOne],
+     [(Rounds, 'The number of batches'), (Lists, 'A batch holds all the x'),
+      (Generator, 'in __iter__, not in __init__'), (Separately, 'same indices'), (Swallows, 'Catch nothing'),
+      (SeedsAll, 'each epoch needs its own order')])]
