@@ -3,7 +3,7 @@ import resource, signal, subprocess, sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and so would the lessons
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 budget = 20*len([*ROOT.glob('nbs/[0-9]*.ipynb'), *ROOT.glob('nbs/tools/*.ipynb')])
 res = subprocess.run([Path(sys.executable).with_name('nbdev_test'), '--timing'], cwd=ROOT)
 used = resource.getrusage(resource.RUSAGE_CHILDREN)

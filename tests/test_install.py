@@ -172,7 +172,7 @@ def test_make_hooks_merges_notebooks_and_refuses_what_does_not_agree(tmp_path):
 def test_ctrl_c_is_heard_where_the_caller_ignores_it():
     "Under nohup and in a background job: by the tests, and by what they start"
     child = 'import signal; print(signal.getsignal(signal.SIGINT))'
-    code = f'import subprocess, sys, tests.conftest; {child}; subprocess.run([sys.executable, "-c", {child!r}])'
+    code = f'import subprocess as s, sys, tests.conftest; {child}; s.run([sys.executable, "-c", {child!r}])'
     res = run('bash', '-c', 'trap "" INT; exec "$@"', '-', sys.executable, '-uc', code, cwd=ROOT)
     assert res.stdout.split('\n')[:2] == [str(signal.default_int_handler)]*2, res.stderr
 

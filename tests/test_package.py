@@ -26,7 +26,8 @@ for name in sys.stdin.read().split():
         m = importlib.import_module('miniai.'+name)
         public = {n: o for n,o in vars(m).items() if n in getattr(m, '__all__', [])} | {'the module': m}
         def is_own(o): return inspect.isroutine(o) or not inspect.isclass(o) or o.__module__ == m.__name__
-        said['bare'] = [n for n,o in public.items() if (callable(o) or o is m) and is_own(o) and not o.__doc__]
+        public = {n: o for n,o in public.items() if (callable(o) or o is m) and is_own(o)}
+        said['bare'] = [n for n,o in public.items() if not o.__doc__]
         heavy = 'miniai', 'datasets', 'matplotlib', 'nbdev'
         said['loaded'] = [n for n in sys.modules if n.split('.')[0] in heavy]
     except BaseException: said['error'] = traceback.format_exc()
