@@ -100,7 +100,7 @@ class Linear(Module):
     def forward(self, x):
         try: return F.linear(x, self.weight, self.bias)
         except RuntimeError:
-            if x.shape[-1:] != self.weight.shape[1:]: problem = f"the last must be {self.in_features}"
+            if x.shape[-1:] != self.weight.shape[1:]: problem = f"its last size must be {self.in_features}"
             elif x.dtype != self.weight.dtype: problem = f"make it {self.weight.dtype} (bytes: x.float()/255)"
             else: raise
         raise ValueError(f"{self} got x of shape {tuple(x.shape)} and {x.dtype}: {problem}")

@@ -50,7 +50,7 @@ class Registry:
 
     def __getattr__(self, name):  # only called for what is not found
         if '_kinds' not in self.__dict__ and not name.startswith('__'):
-            raise AttributeError(f"{type(self).__name__} has no {name!r} yet: call super().__init__() first")
+            raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__() before this")
         return object.__getattribute__(self, name)  # fails again, in Python's own words
 
     def _register(self, kind, name, value):
@@ -87,7 +87,7 @@ def _refuse(kind, name, value):
     elif isinstance(value, torch.Tensor): advice = "; wrap it in Parameter"
     elif callable(value): advice = "; wrap a function in Lambda"
     else: advice = ""
-    raise TypeError(f"{name} takes {wanted} or None, got a {type(value).__name__}{advice}")
+    raise TypeError(f"{name} takes {wanted} or None, got {type(value).__name__}{advice}")
 
 def _check_new(module, kind, name, value):
     "Refuse a name or a value that can't be registered"
@@ -108,14 +108,14 @@ class Tree(Registry):
         memo.add(self)
         yield prefix,self
         for name,child in self._own('module'):
-            yield from child.named_modules(memo, f'{prefix}.{name}'.lstrip('.'))
+            yield from child.named_modules(memo, f'{prefix}.{name}' if prefix else name)
 
     def _members(self, kind, prefix, recurse):
         "What is registered as `kind` in this module and, if `recurse`, in all below it, each once"
         pairs = []
         for path,m in self.named_modules(prefix=prefix) if recurse else [(prefix, self)]:
             own = m._own(kind) if isinstance(m, Registry) else getattr(m, f'named_{kind}s')(recurse=False)
-            pairs += [(f'{path}.{name}'.lstrip('.'), x) for name,x in own]
+            pairs += [(f'{path}.{name}' if path else name, x) for name,x in own]
         return _once(pairs)
 
     def named_children(self): return _once(self._own('module'))
@@ -215,7 +215,7 @@ class Portable(Tree):
         "Copy the values into the parameters and buffers; if they don't fit nothing is changed"
         mine = self.state_dict(keep_vars=True)
         problems = list(_misfits(mine, state_dict, strict))
-        if problems: raise RuntimeError(f"it does not fit {type(self).__name__}: " + '; '.join(problems))
+        if problems: raise RuntimeError(f"the state doesn't fit {type(self).__name__}: {'; '.join(problems)}")
         with torch.no_grad():
             for name,t in mine.items():
                 if name in state_dict: t.copy_(state_dict[name])
@@ -252,7 +252,7 @@ class Module(Portable):
     "A model or a part of one: write its layers into `__init__` and the computation into `forward`"
     def __init__(self):
         super().__init__()
-        self.training,self._pre_hooks,self._hooks = True,{},{}
+        self.__dict__.update(training=True, _pre_hooks={}, _hooks={})
 
     def forward(self, *args, **kwargs):
         "What a call computes; for subclasses to write"
