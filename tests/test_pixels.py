@@ -1,4 +1,4 @@
-"""Lesson 01 keeps its promise: its own code, run with other seeds, learns real handwriting as well as drawn digits."""
+"""01_pixels keeps its promise: its own code, run with other seeds, learns real handwriting and drawn digits."""
 import dis, os, re
 from pathlib import Path
 import pytest
