@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 import torch
 from fastcore.basics import patch
-from .loop import Callback, CancelFitException, Learner
+from .loop import Callback, CancelFitException, Learner, Order
 from .metrics import MetricsCB
 from .tools.files import write_safely
 
@@ -155,7 +155,7 @@ class Monitor(Callback):
 
     def better(self, learn):
         "Is the row just added the best so far?"
-        row = learn.history[-1]
+        row = learn.history[-1] if hasattr(learn, 'history') else learn.metrics.values()
         if self.monitor not in row:
             me = type(self).__name__
             raise ValueError(f'{me} watches {self.monitor!r}; the table has {", ".join(row)}')
@@ -170,7 +170,7 @@ class Monitor(Callback):
 # %% ../nbs/26_keeping.ipynb #0f34bb96
 class SaveBestCB(Monitor):
     "Save the model whenever a validation value is the best so far"
-    order = 40
+    order = Order.save
     def __init__(self,
         path,               # Where to, as for `learn.save`
         monitor:str='loss', # The value to watch, as the table names it
@@ -185,7 +185,7 @@ class SaveBestCB(Monitor):
 # %% ../nbs/26_keeping.ipynb #e4d2c830
 class EarlyStoppingCB(Monitor):
     "End the fit when a validation value got no better for `patience` epochs"
-    order = 45
+    order = Order.stop
     def __init__(self,
         monitor:str='loss',   # The value to watch, as the table names it
         patience:int=3,       # Epochs to wait for something better

@@ -13,6 +13,7 @@ from fastcore.basics import patch
 from .keep import some
 from .loop import Callback, Learner, split_batch, to_device
 from .looking import no_trace
+from .tools.slips import is_integer
 
 # %% ../nbs/30_preflight.ipynb #d1e3b7f6
 class _Probe(Callback):
@@ -34,7 +35,6 @@ class _Probe(Callback):
         same = [n for n,g in grads.items() if n in self.before and torch.equal(g, self.before[n])]
         self.kept = [n for n in same if grads[n].any()]
 
-def _is_integer(t): return isinstance(t, torch.Tensor) and not t.is_floating_point() and not t.is_complex()
 def _name(f): return getattr(f, '__name__', type(f).__name__).lower().replace('_', '')
 
 # %% ../nbs/30_preflight.ipynb #87c02549
@@ -65,7 +65,7 @@ def check_targets(
         if isinstance(targ, torch.Tensor) and preds.shape != targ.shape:
             shapes = f'predictions are {tuple(preds.shape)} and targets {tuple(targ.shape)}'
             yield f'{shapes}: {name} would compare each with each; make the shapes equal'
-    if not (preds.dim() == 2 and _is_integer(targ) and not same_rank): return
+    if not (preds.dim() == 2 and is_integer(targ) and not same_rank): return
     classes,real = preds.shape[1],targ[targ != -100]  # cross entropy ignores these
     if len(real) and (real.min() < 0 or real.max() >= classes):
         yield (f'labels go from {real.min()} to {real.max()}, but the model has {classes} outputs: '
@@ -168,7 +168,7 @@ def _look_at_targets(found, learn, probe, targets, first=True):
     if not all(isinstance(t, torch.Tensor) for t in (probe.preds, *targets[:1])) or not targets: return
     preds,targ = probe.preds,targets[0].to(probe.preds.device)
     found.add('targets', check_targets(learn.loss_func, preds, targ))
-    if preds.dim() == 2 and targ.dim() == 1 and _is_integer(targ) and found.ok and first and probe.losses:
+    if preds.dim() == 2 and targ.dim() == 1 and is_integer(targ) and found.ok and first and probe.losses:
         found.add('the first loss', check_start(probe.losses[0], preds.shape[1]))
 
 def _check_valid(learn, dl, parts):

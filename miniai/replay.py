@@ -10,13 +10,13 @@ import copy
 from types import SimpleNamespace
 import torch
 from fastcore.basics import patch
-from .loop import Callback, CancelFitException, Learner
+from .loop import Callback, CancelFitException, Learner, Order
 from .tools.chance import rng_state, set_rng_state
 
 # %% ../nbs/31_replay.ipynb #14d32887
 class NaNStopCB(Callback):
     "End the fit when the loss is no longer a number; to look, every so many batches, it waits for the device"
-    order,on_look = 60,False
+    order,on_look = Order.cancel,False
     def __init__(self,
         every:int=50  # Batches between two looks
     ): self.every = every

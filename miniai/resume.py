@@ -11,14 +11,16 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from .keep import load_opt, misfit
-from .loop import Callback
+from .loop import Callback, Order
+from .looking import _generators
 from .metrics import MetricsCB
 from .tools.chance import rng_state, set_rng_state
+from .tools.slips import check_whole
 from .tools.store import Lock, Store
 
 # %% ../nbs/27_surviving.ipynb #bf4ffec2
-_ENTRIES = dict(run=str, epoch=int, done=int, model=dict, grads=list, history=list, cbs=dict, rng=dict,
-                loaders=list, generators=list, lengths=list)
+_ENTRIES = dict(run=str, epoch=int, done=int, fits=int, model=dict, grads=list, history=list, cbs=dict,
+                rng=dict, loaders=list, generators=list, lengths=list)
 
 def _not_whole(state):
     "What a checkpoint lacks, '' if nothing"
@@ -35,15 +37,6 @@ def _has_state(dl): return hasattr(dl, 'state_dict') and hasattr(dl, 'load_state
 def _length(dl):
     try: return len(dl)
     except TypeError: return None
-
-def _generators(dls):
-    "The random generators that loaders and their samplers own, each once"
-    owners = []
-    for dl in _loaders(dls):
-        batches = getattr(dl, 'batch_sampler', None)
-        owners += [dl, getattr(dl, 'sampler', None), batches, getattr(batches, 'sampler', None)]
-    found = [g for g in (getattr(o, 'generator', None) for o in owners) if isinstance(g, torch.Generator)]
-    return list({id(g): g for g in found}.values())
 
 def _between_epochs(dl):
     "A loader's state before its next epoch: a loop over it that was left early is not to be continued"
@@ -161,10 +154,6 @@ def _go_on(learn, me, state):
     learn.first_iter = state['done']
 
 # %% ../nbs/27_surviving.ipynb #9faad1d7
-def _whole_number(name, n):
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(f'{name} must be a whole number, 1 or more, got {n!r}')
-
 def _run_of(store, path):
     "The run that a checkpoint belongs to, None if it is damaged"
     try: return store.read(path)['run']
@@ -192,7 +181,7 @@ def _prove(path):
 # %% ../nbs/27_surviving.ipynb #991de034
 class CheckpointCB(Callback):
     "Write now and then all that is needed to go on after a crash; `fit(n, resume=True)` does"
-    order,on_look = 100,False  # last of all, so that it sees what the others did
+    order,on_look = Order.checkpoint,False  # last of all, so that it sees what the others did
     def __init__(self,
         folder,                  # Where checkpoints go: a folder for this run alone
         every_epochs:int=1,      # Write one after so many epochs; None for never
@@ -201,7 +190,7 @@ class CheckpointCB(Callback):
         fresh:bool=False         # Begin anew, and remove the checkpoints of another run if there are any?
     ):
         for name,n in dict(every_epochs=every_epochs, every_batches=every_batches, keep=keep).items():
-            if n is not None or name == 'keep': _whole_number(name, n)
+            if n is not None or name == 'keep': check_whole(name, n, 1)
         self.every_epochs,self.every_batches,self.keep = every_epochs,every_batches,keep
         self.folder = Path(folder)
         self.store,self.lock = Store(folder, 'checkpoint-{:06d}-{:05d}-{:08d}.pt'),Lock(folder)

@@ -7,7 +7,8 @@ __all__ = ['AccumulateCB', 'ClipGradCB']
 
 # %% ../nbs/29_steps.ipynb #41636fa1
 import torch
-from .loop import Callback, batch_size
+from .loop import Callback, Order, batch_size
+from .tools.slips import check_whole
 
 # %% ../nbs/29_steps.ipynb #f72bb1dd
 class _Ahead:
@@ -29,12 +30,11 @@ def _length(dl):
 
 class AccumulateCB(Callback):
     "Step once for every `n` batches, and at the end of the epoch, with the gradient of one large batch"
-    order = -1  # before others change the loss or look at the gradient
+    order = Order.accumulate  # before others change the loss or look at the gradient
     def __init__(self,
         n:int  # How many batches make one step
     ):
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise ValueError(f'n must be a whole number of batches, 1 or more, got {n!r}')
+        check_whole('n', n, 1)
         self.n = n
 
     def before_fit(self, learn):
@@ -70,7 +70,7 @@ class AccumulateCB(Callback):
 # %% ../nbs/29_steps.ipynb #7563b02d
 class ClipGradCB(Callback):
     "Shorten the gradient of all parameters together to `max_norm` before each step"
-    order = 12  # after the gradient is complete (and, with mixed precision, in its true size)
+    order = Order.clip  # after the gradient is complete (and, with mixed precision, in its true size)
     def __init__(self,
         max_norm:float # The greatest length
     ): self.max_norm = max_norm

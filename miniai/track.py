@@ -9,7 +9,7 @@ __all__ = ['read_log', 'LogCB', 'plot_log']
 import json, math, time, uuid
 from contextlib import contextmanager
 from pathlib import Path
-from .loop import Callback
+from .loop import Callback, Order
 
 try: import fcntl
 except ImportError: fcntl = None  # not on Windows
@@ -81,7 +81,7 @@ def _plain(value):
 
 class LogCB(Callback):
     "Append each epoch's rows, and the loss of every `every`-th training batch, to a JSONL file"
-    order,on_look = 50,False
+    order,on_look = Order.log,False
     def __init__(self,
         path,            # The file to append to; several runs may share it
         every:int=50     # Batches between two lines with a batch's loss; 0 for none
@@ -92,7 +92,7 @@ class LogCB(Callback):
     def before_fit(self, learn):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists(): _check_log(self.path)
-        self.rows,self.waiting = len(learn.history),[]
+        self.rows,self.waiting = len(self.history(learn)),[]
         started = time.strftime('%Y-%m-%d %H:%M:%S')
         self.first = dict(kind='fit', n_epochs=learn.n_epochs, lr=learn.lr, started=started)
 
@@ -108,11 +108,13 @@ class LogCB(Callback):
     def cleanup_fit(self, learn):
         if hasattr(self, 'waiting'): self.flush(learn)
 
+    def history(self, learn): return getattr(learn, 'history', [])
+
     def flush(self, learn):
         "Write what has been waiting"
         rows = [dict(kind='batch', epoch=e, batch=b, loss=float(loss)) for e,b,loss in self.waiting]
-        rows += [dict(kind='epoch') | row for row in learn.history[self.rows:]]
-        self.waiting,self.rows = [],len(learn.history)
+        rows += [dict(kind='epoch') | row for row in self.history(learn)[self.rows:]]
+        self.waiting,self.rows = [],len(self.history(learn))
         self.write(rows)
 
     def write(self, rows):

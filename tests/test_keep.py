@@ -1,6 +1,9 @@
 "Keeping: save and load, the best epoch, stopping early"
+import stat, sys, threading, types
 from functools import partial
+from pathlib import Path
 import pytest, torch
+from torch import nn
 from miniai.learner import Callback, EarlyStoppingCB, SaveBestCB
 from miniai.optim import SGD
 from tests.small import Quiet, make, net, weights
@@ -43,3 +46,130 @@ def test_early_stopping_and_saving_the_best(tmp_path, capsys):
     with pytest.raises(ValueError, match='no MetricsCB'): make([EarlyStoppingCB()]).fit(1)
     with pytest.raises(ValueError, match='no validation set'): make([Quiet(), EarlyStoppingCB()], valid=None).fit(1)
     with pytest.raises(ValueError, match="watches 'f1'; the table has loss"): make([Quiet(), EarlyStoppingCB('f1')]).fit(1)
+
+
+def test_a_value_whose_way_the_name_does_not_tell_is_asked_for(tmp_path):
+    for name,sign in dict(perplexity=-1, mape=-1, wer=-1, nll=-1, error_rate=-1, loss=-1, val_loss=-1, accuracy=1, f1=1, roc_auc=1,
+                          R2Score=1, MulticlassPrecision=1, recall=1).items():
+        assert SaveBestCB(tmp_path/'best.pt', name).sign == sign, name
+    for name in 'zest', 'loss_accuracy':
+        with pytest.raises(ValueError, match="mode='max' or mode='min'"): EarlyStoppingCB(name)
+        assert EarlyStoppingCB(name, mode='min').sign == -1
+    with pytest.raises(ValueError, match="'auto', 'min' or 'max'"): EarlyStoppingCB(mode='up')
+
+
+class Told(Callback):
+    "Validation losses as they are told"
+    order = 1
+    def __init__(self, values): self.values = values
+    def after_epoch(self, learn):
+        if not learn.training: learn.history[-1]['loss'] = self.values[learn.epoch]
+
+
+class SavesLate(SaveBestCB):
+    order = 46  # behind the one that stops
+
+
+@pytest.mark.parametrize('saver', [SaveBestCB, SavesLate])
+def test_the_last_epoch_is_saved_though_it_was_the_one_that_stops(saver, tmp_path):
+    learn = make([EarlyStoppingCB('accuracy', patience=1), saver(tmp_path/'best.pt'), Quiet(accuracy=lambda p,t: torch.zeros(())), Told([3., 2., 1.])])
+    learn.fit(9)
+    assert learn.epoch == 1 and torch.equal(torch.load(tmp_path/'best.pt')['model']['0.weight'], learn.model[0].weight)
+
+
+# -- a load that fails changes nothing
+
+def everything(learn): return [t.clone() for t in learn.model.state_dict().values()] + [learn.opt]
+
+
+@pytest.mark.parametrize('model,words', [(net(classes=4), 'of another shape: 2.bias, 2.weight'), (nn.Sequential(net()[0]), 'missing: 2.bias, 2.weight'),
+                                         (nn.Sequential(*net(), nn.Linear(3, 3)), 'unexpected: 3.bias, 3.weight')])
+def test_weights_that_do_not_fit_change_nothing(model, words, tmp_path):
+    torch.save(model.state_dict(), tmp_path/'a.pt')
+    learn = make(model=net(seed=7))
+    before = everything(learn)
+    with pytest.raises((ValueError, RuntimeError), match=words): learn.load(tmp_path/'a.pt')
+    for a,b in zip(before, everything(learn), strict=True): assert a is b or torch.equal(a, b)
+    learn.load(tmp_path/'a.pt', strict=False)
+    assert torch.equal(learn.model[0].weight, model[0].weight)
+
+
+@pytest.mark.parametrize('state', [dict(state={0: dict(momentum_buffer=torch.zeros(2, 2))}, param_groups=[dict(params=[0, 1, 2, 3], lr=0.1)]),
+                                   dict(state={}, param_groups=[dict(params=[0], lr=0.1)]), dict(param_groups=[]), [1], None])
+def test_an_optimizer_state_that_does_not_fit_changes_nothing(state, tmp_path):
+    torch.save(dict(model=net(seed=3).state_dict(), opt=state), tmp_path/'a.pt')
+    learn = make(model=net(seed=7), opt_func=partial(torch.optim.SGD, momentum=0.9))
+    before = everything(learn)
+    with pytest.raises(ValueError, match='a.pt: the optimizer state does not fit'): learn.load(tmp_path/'a.pt', with_opt=True)
+    for a,b in zip(before, everything(learn), strict=True): assert a is b or torch.equal(a, b)
+
+
+@pytest.mark.parametrize('state', [torch.ones(3), [1, 2], None, 'text', 3])
+def test_files_that_hold_something_else(state, tmp_path):
+    torch.save(state, tmp_path/'a.pt')
+    with pytest.raises(ValueError, match=f'a.pt holds a {type(state).__name__}'): make().load(tmp_path/'a.pt')
+
+
+def test_a_bare_state_dict_with_a_parameter_named_model(tmp_path):
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = nn.Parameter(torch.arange(3.))
+    torch.save(Odd().state_dict(), tmp_path/'a.pt')
+    learn = make(model=Odd())
+    with torch.no_grad(): learn.model.model.zero_()
+    learn.load(tmp_path/'a.pt')
+    assert learn.model.model.tolist() == [0, 1, 2]
+
+
+def test_safetensors_whatever_the_case(tmp_path, monkeypatch):
+    files = {}
+    fake = types.SimpleNamespace(save=lambda tensors: repr(files.setdefault('saved', tensors)).encode()[:3],
+                                 load_file=lambda path, device: files['saved'])
+    monkeypatch.setitem(sys.modules, 'safetensors', types.SimpleNamespace(torch=fake))
+    monkeypatch.setitem(sys.modules, 'safetensors.torch', fake)
+    for name in 'a.safetensors', 'B.SAFETENSORS':
+        files.clear()
+        learn,other = make(model=net(seed=1)),make(model=net(seed=2))
+        learn.save(tmp_path/name)
+        assert 'saved' in files
+        other.load(tmp_path/name)
+        assert torch.equal(weights(learn), weights(other))
+        with pytest.raises(ValueError, match='tensors only'): (learn.fit(1), learn.save(tmp_path/name, with_opt=True))
+
+
+def test_the_next_fit_goes_on_with_the_optimizer_that_was_loaded(tmp_path):
+    opt = partial(torch.optim.SGD, momentum=0.9)
+    learn,other = make(opt_func=opt),make(model=net(seed=5), opt_func=opt)
+    learn.fit(1)
+    learn.save(tmp_path/'m.pt', with_opt=True)
+    other.load(tmp_path/'m.pt', with_opt=True)
+    learn.fit(1, keep_opt=True)
+    other.fit(1)
+    assert torch.equal(weights(learn), weights(other))
+
+
+# -- writing
+
+def test_saves_from_several_threads_to_one_path(tmp_path):
+    learners,errors = [make(model=nn.Linear(300, 300), train=[]) for _ in range(4)],[]
+    for i,learn in enumerate(learners): torch.nn.init.constant_(learn.model.weight, i)
+    def save(learn):
+        try:
+            for _ in range(30): learn.save(tmp_path/'m.pt')
+        except Exception as e: errors.append(e)
+    threads = [threading.Thread(target=save, args=(learn,)) for learn in learners]
+    for t in threads: t.start()
+    for t in threads: t.join()
+    assert not errors
+    assert torch.load(tmp_path/'m.pt')['model']['weight'].unique().numel() == 1 and [p.name for p in tmp_path.iterdir()] == ['m.pt']
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='no /dev/full here')
+def test_a_full_disk_is_named():
+    with pytest.raises(OSError, match='disk is full|No space left'): make().save('/dev/full')
+    assert stat.S_ISCHR(Path('/dev/full').stat().st_mode)
+
+
+def test_there_is_no_optimizer_to_save(tmp_path):
+    with pytest.raises(ValueError, match='no state to save'): make().save(tmp_path/'m.pt', with_opt=True)

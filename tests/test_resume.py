@@ -312,6 +312,283 @@ def test_epochs_that_are_left_early_are_not_continued(config, tmp_path):
     assert torch.equal(weights(whole), weights(resumed)) and table(whole) == table(resumed)
 
 
+# -- files that are there and can't be used
+
+def forever(path):
+    "A file that is there and can't be read: a link to itself"
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize('error', [PermissionError('not yours'), MemoryError(), RuntimeError("[enforce fail] can't allocate memory")], ids=repr)
+def test_what_cannot_be_read_now_is_an_error_and_never_damage(error, tmp_path, monkeypatch):
+    cut(tmp_path)
+    before = contents(tmp_path)
+    def load(*args, **kwargs): raise error
+    with monkeypatch.context() as m:
+        m.setattr(torch, 'load', load)
+        with pytest.raises(OSError, match='is there, and cannot be read now'): trained(tmp_path, resume=True)
+    assert contents(tmp_path) == before
+    trained(tmp_path, resume=True)
+
+
+def test_a_file_that_cannot_be_opened_is_an_error(tmp_path):
+    cut(tmp_path)
+    forever(checkpoints(tmp_path)[-1])
+    with pytest.raises(OSError, match='cannot be read now'): trained(tmp_path, resume=True)
+    assert len(checkpoints(tmp_path)) == 3
+
+
+def contents(folder): return {p.name: p.read_bytes() for p in (Path(folder)/'checkpoints').iterdir()}
+
+
+OTHERS = 'checkpoint-000001-00001-00000000-good.pt', 'checkpoint-3rd-try-x.pt', 'checkpoint-000001-00001-00000000.pt.bak', 'best.pt', 'checkpoint-1-2-3.pt'
+
+def test_files_with_other_names_are_nobodys_business(tmp_path):
+    folder = tmp_path/'checkpoints'
+    folder.mkdir()
+    for name in OTHERS: (folder/name).write_text('mine')
+    learn = trained(tmp_path)
+    assert {p.name for p in checkpoints(tmp_path)} == {*OTHERS, *(p.name for p in learn.checkpoint.files())}
+    assert all((folder/name).read_text() == 'mine' for name in OTHERS) and len(learn.checkpoint.files()) == 3
+    trained(tmp_path, resume=True)
+
+
+def test_checkpoint_a_million_comes_after_the_one_before(tmp_path):
+    cut(tmp_path)
+    newest = checkpoints(tmp_path)[-1]
+    newest.rename(newest.with_name(newest.name.replace('-0000', '-9999', 1)[:17] + newest.name[17:]))
+    for path in checkpoints(tmp_path)[:-1]: path.unlink()
+    number = checkpoints(tmp_path)[0]
+    number.rename(number.with_name('checkpoint-999998' + number.name[17:]))
+    whole = trained(tmp_path/'whole')
+    resumed = trained(tmp_path, resume=True)
+    names = [p.name.split('-')[1] for p in resumed.checkpoint.files()]
+    assert table(resumed) == table(whole) and names == sorted(names, key=int) and len(names) == 3 and int(names[0]) >= 1_000_000
+    assert table(trained(tmp_path, resume=True)) == table(whole)
+
+
+SPOILT = dict(keys=lambda s: {k: v for k,v in s.items() if k != 'rng'}, no_dict=lambda s: [s['model']], text=lambda s: s | dict(epoch='one'),
+              weights=lambda s: s['model'], nothing=lambda s: None)
+
+@pytest.mark.parametrize('spoil', SPOILT)
+def test_a_checkpoint_that_is_not_whole_is_passed_over(spoil, tmp_path, capsys):
+    whole = trained(tmp_path/'whole')
+    cut(tmp_path/'cut')
+    last = checkpoints(tmp_path/'cut')[-1]
+    torch.save(SPOILT[spoil](torch.load(last, weights_only=True)), last)
+    resumed = trained(tmp_path/'cut', resume=True)
+    assert torch.equal(weights(whole), weights(resumed)) and table(whole) == table(resumed)
+    assert f'{last} cannot be read, looking at the one before' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('spoil', SPOILT)
+def test_whole_files_that_hold_something_else_are_not_written_over(spoil, tmp_path):
+    cut(tmp_path)
+    for path in checkpoints(tmp_path): torch.save(SPOILT[spoil](torch.load(path, weights_only=True)), path)
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match='Use another folder'): trained(tmp_path, resume=True)
+    assert contents(tmp_path) == before
+
+
+def test_a_folder_with_the_name_of_a_checkpoint(tmp_path):
+    whole = trained(tmp_path/'whole')
+    cut(tmp_path/'cut')
+    last = checkpoints(tmp_path/'cut')[-1]
+    last.unlink()
+    last.mkdir()
+    resumed = trained(tmp_path/'cut', resume=True)
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_an_optimizer_state_of_another_shape_names_file_and_cause(tmp_path):
+    cut(tmp_path)
+    last = checkpoints(tmp_path)[-1]
+    state = torch.load(last, weights_only=True)
+    for s in state['opt']['state'].values(): s['momentum_buffer'] = torch.zeros(2, 2)
+    torch.save(state, last)
+    with pytest.raises(ValueError, match=f'{last} can be read, and does not fit: momentum_buffer of parameter 0'): trained(tmp_path, resume=True)
+
+
+def test_another_data_set_at_resume(tmp_path):
+    cut(tmp_path)
+    shorter,no_valid = survivor.build(tmp_path),survivor.build(tmp_path)
+    shorter.dls.train = survivor.LOADERS['ours'](survivor.Noisy(40, 1), batch_size=8, shuffle=True)
+    with pytest.raises(ValueError, match='in the middle of an epoch of 11 batches, and the loader has 5 now'): shorter.fit(3, resume=True)
+    no_valid.dls.valid = None
+    with pytest.raises(ValueError, match='was written with a validation loader, and this learner has none'): no_valid.fit(3, resume=True)
+    other = survivor.build(tmp_path, loader='torch')
+    with pytest.raises(ValueError, match='loader that has a state_dict, and this one has none'): other.fit(3, resume=True)
+
+
+def test_a_stream_that_is_shorter_at_resume(tmp_path):
+    class Stream:
+        def __init__(self, batches): self.batches = batches
+        def __iter__(self): return iter(self.batches)
+    def build(n): return Learner(nn.Linear(6, 3), survivor.Dls(Stream(batches(n)), None), F.cross_entropy, 0.1, [CheckpointCB(tmp_path, every_batches=2)])
+    with pytest.raises(OSError): build(9).fit(3, cbs=PowerCut(7))
+    with pytest.raises(ValueError, match='6 batches of this epoch are done, and the loader has 3'): build(3).fit(3, resume=True)
+
+
+# -- whose folder
+
+def test_a_second_run_stops_before_it_starts_and_names_three_ways(tmp_path):
+    trained(tmp_path)
+    before,log = contents(tmp_path),(tmp_path/'log.jsonl').read_text()
+    for words in r'resume=True', r'another folder', r'fresh=True':
+        learn = survivor.build(tmp_path)
+        start = weights(learn)
+        with pytest.raises(ValueError, match=words): learn.fit(3)
+        assert torch.equal(start, weights(learn)) and learn.history == []
+    assert contents(tmp_path) == before and (tmp_path/'log.jsonl').read_text() == log
+    fresh = survivor.build(tmp_path, fresh=True)
+    fresh.fit(1)
+    assert not set(before) & set(contents(tmp_path))
+    with pytest.raises(ValueError, match='which of the two'): fresh.fit(3, resume=True)
+
+
+def test_a_second_fit_of_the_same_learner_is_its_next_part(tmp_path):
+    def build(where): return survivor.build(tmp_path/where)
+    whole = build('whole')
+    whole.fit(2); whole.fit(2)
+    part = build('cut')
+    part.fit(2)
+    with pytest.raises(OSError): part.fit(2, cbs=PowerCut())
+    resumed = build('cut')
+    resumed.fit(2, resume=True)
+    assert torch.equal(weights(whole), weights(resumed)) and table(whole) == table(resumed)
+
+
+HOLDS = """
+    import sys, time, torch.nn.functional as F
+    from torch import nn
+    from miniai.learner import *
+    from miniai.learner import CheckpointCB
+    from tests.small import Dls, batches
+    class Wait(Callback):
+        def before_batch(self, learn):
+            print('begun', flush=True)
+            time.sleep(60)
+    Learner(nn.Linear(6, 3), Dls(batches(4)), F.cross_entropy, 0.1, [CheckpointCB(sys.argv[1]), Wait()]).fit(1)
+"""
+
+@pytest.mark.parametrize('resume', [False, True])
+def test_two_processes_in_one_folder(resume, tmp_path):
+    process = subprocess.Popen([sys.executable, '-c', textwrap.dedent(HOLDS), str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == 'begun\n'
+    def second(): return Learner(nn.Linear(6, 3), survivor.Dls(batches(4), None), F.cross_entropy, 0.1, [CheckpointCB(tmp_path)])
+    with pytest.raises(RuntimeError, match='in use by another run'): second().fit(1, resume=resume)
+    process.kill()  # and the folder is free at once
+    process.communicate()
+    second().fit(1, resume=resume)
+
+
+def test_two_runs_of_one_process_in_one_folder(tmp_path):
+    def build(*cbs): return Learner(nn.Linear(6, 3), survivor.Dls(batches(4), None), F.cross_entropy, 0.1, [CheckpointCB(tmp_path), *cbs])
+    class Another(Callback):
+        def after_batch(self, learn):
+            with pytest.raises(RuntimeError, match='in use by another run'): build().fit(1)
+            with pytest.raises(RuntimeError, match='in use by another run'): build().fit(1, resume=True)
+    learn = build(Another())
+    learn.fit(1)
+    learn.fit(1)
+    assert [p.name for p in tmp_path.iterdir() if not p.name.startswith('checkpoint-')] == []
+
+
+def test_a_killed_runs_workers_do_not_hold_the_folder(tmp_path):
+    config = dict(workers=2)
+    assert kill_at(tmp_path, config, ('after_batch', True, 3), 10)
+    begin = time.monotonic()
+    trained(tmp_path, resume=True, **config)
+    assert time.monotonic() - begin < 60
+
+
+class Heard(Callback):
+    def __init__(self): self.heard = False
+    def before_batch(self, learn): self.heard = True
+
+
+def test_a_folder_that_cannot_be_written_is_noticed_at_the_start(tmp_path):
+    (tmp_path/'file').write_text('not a folder')
+    heard = Heard()
+    learn = Learner(nn.Linear(6, 3), survivor.Dls(batches(4), None), F.cross_entropy, 0.1, [CheckpointCB(tmp_path/'file'/'run'), heard])
+    with pytest.raises(OSError): learn.fit(1)
+    assert not heard.heard
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    def full(fd): raise OSError(28, 'No space left on device')
+    learn = survivor.build(tmp_path)
+    with monkeypatch.context() as m:
+        m.setattr(os, 'fsync', full)
+        with pytest.raises(OSError, match='the disk is full'): learn.fit(3)
+    assert checkpoints(tmp_path) == []
+
+
+# -- loaders that can and can't go on
+
+class Told(survivor.Noisy):
+    "Tells which samples are read"
+    read = []
+    def __getitem__(self, i):
+        self.read.append(i)
+        return super().__getitem__(i)
+
+
+def test_a_loader_with_a_state_goes_on_by_itself(tmp_path):
+    def build():
+        torch.manual_seed(0)
+        return Learner(nn.Linear(6, 3), survivor.Dls(survivor.LOADERS['ours'](Told(80, 1), batch_size=8, shuffle=True), None), F.cross_entropy, 0.1,
+                       [CheckpointCB(tmp_path, every_batches=1)])
+    with pytest.raises(OSError): build().fit(2, cbs=PowerCut(8))
+    Told.read.clear()
+    build().fit(2, resume=True)
+    assert len(Told.read) == 2*8  # the last two batches, and nothing that was done before
+
+
+class Loader:
+    "A stranger that can go on"
+    def __init__(self, batches): self.batches,self.place,self.loaded = batches,0,0
+    def __iter__(self):
+        for i in range(self.place, len(self.batches)):
+            self.place = i+1
+            yield self.batches[i]
+        self.place = 0
+    def state_dict(self): return dict(place=self.place)
+    def load_state_dict(self, state):
+        self.place = state['place']
+        self.loaded += bool(self.place)
+
+
+@pytest.mark.parametrize('accumulate', [None, 2])
+def test_a_strangers_loader_with_a_state_goes_on_by_itself(accumulate, tmp_path):
+    def build(where):
+        torch.manual_seed(0)
+        cbs = [AccumulateCB(accumulate)] if accumulate else []
+        return Learner(nn.Linear(6, 3), survivor.Dls(Loader(batches(9)), None), F.cross_entropy, 0.1, [CheckpointCB(tmp_path/where, every_batches=2), *cbs])
+    whole,resumed = build('whole'),build('cut')
+    whole.fit(3)
+    with pytest.raises(OSError): build('cut').fit(3, cbs=PowerCut(5))
+    resumed.fit(3, resume=True)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert resumed.dls.train.loaded == (0 if accumulate else 1)  # one who looks ahead has asked for a batch too many
+
+
+@pytest.mark.parametrize('part', ['train', 'valid'])
+def test_loaders_that_cannot_be_started_again_are_refused_at_the_start(part, tmp_path):
+    heard = Heard()
+    def fit(dl, words):
+        learn = Learner(nn.Linear(6, 3), survivor.Dls(batches(4), batches(2)), F.cross_entropy, 0.1, [CheckpointCB(tmp_path), heard])
+        setattr(learn.dls, part, dl)
+        with pytest.raises(TypeError, match=words): learn.fit(1)
+    name = dict(train='training', valid='validation')[part]
+    fit(iter(batches(4)), f'the {name} loader is a list_iterator')
+    fit((b for b in batches(4)), f'the {name} loader is a generator')
+    kept = torch.utils.data.DataLoader(survivor.Noisy(32, 1), 8, num_workers=1, persistent_workers=True)
+    fit(kept, 'persistent_workers=False')
+    assert not heard.heard and not list(tmp_path.glob('*'))
+
+
 # -- errors and Ctrl-C
 
 class Fails(Callback):

@@ -1,7 +1,7 @@
 "Accumulating and clipping"
 from functools import partial
 import pytest, torch
-from miniai.learner import AccumulateCB, ClipGradCB
+from miniai.learner import AccumulateCB, Callback, CancelBatchException, CancelEpochException, ClipGradCB
 from tests.small import Quiet, batches, make, weights
 
 
@@ -18,3 +18,63 @@ def test_accumulating_equals_one_large_batch(n, clip):
     torch.testing.assert_close(weights(small), weights(whole), rtol=1e-4, atol=1e-6)
     if n == 1: assert small.history[0]['loss'] == whole.history[0]['loss']
     assert small.do_step
+
+
+class Stream:
+    "Batches without a length"
+    def __init__(self, batches): self.batches = batches
+    def __iter__(self): return iter(self.batches)
+
+
+@pytest.mark.parametrize('n', [1, 2, 3, 7, 8])
+def test_accumulating_over_a_stream(n):
+    data = batches(7, 8, short=3)
+    known,stream = make([AccumulateCB(n)], data),make([AccumulateCB(n)], Stream(data))
+    known.fit(2); stream.fit(2)
+    assert torch.equal(weights(known), weights(stream)) and not stream.looks_ahead
+
+
+class Steps(Callback):
+    "Counts batches between steps"
+    def __init__(self): self.n,self.counts = 0,[]
+    def after_backward(self, learn): self.n += 1
+    def after_step(self, learn):
+        self.counts.append(self.n)
+        self.n = 0
+
+
+class Skip(Callback):
+    def after_loss(self, learn):
+        if learn.training and learn.iter == 2: raise CancelBatchException()
+
+
+def test_a_batch_that_is_cancelled_does_not_count():
+    data,steps = batches(7, 8, short=8),Steps()
+    skipping = make([AccumulateCB(3), Skip(), steps], data)
+    skipping.fit(1)
+    large = [tuple(torch.cat(o) for o in zip(*part)) for part in (data[:2] + data[3:4], data[4:])]
+    whole = make([], large)
+    whole.fit(1)
+    assert steps.counts == [3, 3]
+    torch.testing.assert_close(weights(skipping), weights(whole), rtol=1e-4, atol=1e-6)
+
+
+class Leave(Callback):
+    def after_batch(self, learn):
+        if learn.training and (learn.epoch, learn.iter) == (0, 3): raise CancelEpochException()
+
+
+def test_half_a_group_of_an_epoch_left_early_is_forgotten():
+    data = batches(6, 8, short=8)
+    learn = make([AccumulateCB(3), Leave()], data)
+    learn.fit(2)
+    large = [tuple(torch.cat(o) for o in zip(*part)) for part in (data[:3], data[:3], data[3:])]
+    whole = make([], large)
+    whole.fit(1)
+    torch.testing.assert_close(weights(learn), weights(whole), rtol=1e-4, atol=1e-6)
+    assert learn.do_step
+
+
+def test_a_learner_without_do_step_is_told():
+    with pytest.raises(TypeError, match="miniai's Learner"): AccumulateCB(2).before_fit(object())
+    with pytest.raises(ValueError, match='whole number'): AccumulateCB(1.5)

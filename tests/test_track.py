@@ -1,6 +1,8 @@
 "A record of the run"
-from miniai.learner import Accuracy, LogCB, plot_log, read_log
-from tests.small import Quiet, make
+import json
+import pytest
+from miniai.learner import Accuracy, Callback, CheckpointCB, LogCB, plot_log, read_log
+from tests.small import Quiet, batches, make
 
 
 def test_log_can_be_read_and_drawn(tmp_path):
@@ -12,3 +14,86 @@ def test_log_can_be_read_and_drawn(tmp_path):
     with open(path, 'a') as f: f.write('{"kind": "epo')  # cut off by a crash
     assert read_log(path) == rows
     assert plot_log(path).get_title() == 'run.jsonl'
+
+
+@pytest.mark.parametrize('text', ['{"best": 0.93}', '[1, 2]\n', 'epoch,loss\n0,1.5\n', '{"kind": "spaniel"}\n', '\x00\x01'])
+def test_a_file_that_is_no_log_is_left_alone(text, tmp_path):
+    path = tmp_path/'results.json'
+    path.write_text(text)
+    with pytest.raises(ValueError, match='not a log'): make([Quiet(), LogCB(path)]).fit(1)
+    assert path.read_text() == text
+
+
+def test_an_empty_file_and_a_torn_first_row_can_be_continued(tmp_path):
+    for name,text in dict(empty='', torn='{"run": "3f', old='{"kind": "fit", "n_ep').items():
+        (tmp_path/name).write_text(text)
+        make([Quiet(), LogCB(tmp_path/name)], valid=None).fit(1)
+        assert [r['kind'] for r in read_log(tmp_path/name)] == ['fit', 'batch', 'epoch']
+
+
+class PowerCut(Callback):
+    def before_batch(self, learn):
+        if learn.training and (learn.epoch, learn.iter) == (1, 2): raise OSError('power cut')
+
+
+def kinds(rows, run): return [r['kind'] for r in rows if r['run'] == run]
+
+
+def test_a_resumed_run_drops_its_own_rows_only(tmp_path):
+    log = tmp_path/'runs.jsonl'
+    def first(): return make([Quiet(), LogCB(log, every=1), CheckpointCB(tmp_path/'a')])
+    with pytest.raises(OSError): first().fit(3, cbs=PowerCut())
+    mine = read_log(log)[0]['run']
+    before = kinds(read_log(log), mine)
+    make([Quiet(), LogCB(log, every=0)]).fit(2)  # another run in the same file
+    other = read_log(log)[-1]['run']
+    first().fit(3, resume=True)
+    rows = read_log(log)
+    assert mine != other and kinds(rows, other) == ['fit'] + ['epoch']*4
+    assert before == ['fit'] + ['batch']*4 + ['epoch']*2 + ['batch']*2
+    assert kinds(rows, mine) == ['fit'] + (['batch']*4 + ['epoch']*2)*3
+    assert [json.loads(line) for line in log.read_text().splitlines()]  # every line is whole
+
+
+def test_a_run_that_is_refused_leaves_no_row(tmp_path):
+    make([Quiet(), CheckpointCB(tmp_path/'a')]).fit(1)
+    with pytest.raises(ValueError): make([Quiet(), LogCB(tmp_path/'log'), CheckpointCB(tmp_path/'a')]).fit(1)
+    assert not (tmp_path/'log').exists() or read_log(tmp_path/'log') == []
+
+
+def test_lines_that_were_merged_and_a_bad_tail(tmp_path):
+    path = tmp_path/'log'
+    path.write_bytes(b'{"kind": "fit"}\n{"kind": "ep{"kind": "epoch", "loss": 1}\n{"kind": "epoch", "loss": 2}\n{"kind": "epoch", "name": "\xc3')
+    assert [r.get('loss') for r in read_log(path)] == [None, 1, 2]
+
+
+def test_a_write_that_failed_spoils_no_other_row(tmp_path):
+    path = tmp_path/'log'
+    learn = make([Quiet(), LogCB(path, every=0)])
+    learn.fit(1)
+    with open(path, 'a') as f: f.write('{"run": "')  # the disk was full
+    learn.fit(1)
+    assert [r['kind'] for r in read_log(path)] == ['fit', 'epoch', 'epoch']*2
+
+
+def strict(text):
+    def refuse(name): raise ValueError(f'{name} is not JSON')
+    return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+
+
+def test_what_is_written_is_json(tmp_path):
+    data = batches(4)
+    data[1][0][0,0],data[3][0][0,0] = float('nan'),float('inf')
+    make([Quiet(), LogCB(tmp_path/'log', every=1)], data).fit(1)
+    assert strict((tmp_path/'log').read_text())[-1]['loss'] is None
+    rows = read_log(tmp_path/'log')
+    assert rows[-1]['loss'] != rows[-1]['loss'] and rows[1]['loss'] > 0
+    assert plot_log(tmp_path/'log').get_lines()
+
+
+def test_two_fits_and_two_runs_are_drawn_side_by_side(tmp_path):
+    learn = make([Quiet(), LogCB(tmp_path/'log')])
+    learn.fit(2); learn.fit(2)
+    assert [list(line.get_xdata()) for line in plot_log(tmp_path/'log').get_lines()] == [[1, 2, 3, 4]]*2
+    make([Quiet(), LogCB(tmp_path/'log')]).fit(1)
+    assert len(plot_log(tmp_path/'log').get_lines()) == 4
