@@ -1,5 +1,6 @@
-"Train a small network on pictures: `python examples/train.py --data clothes`. Writes curves and predictions to train.png"
-import argparse
+"Train on pictures: `python examples/train.py --data clothes`. Writes curves and predictions to train.png"
+import argparse, os
+os.environ.setdefault('GOMP_SPINCOUNT', '1000')  # before torch: its threads else spin in each other's way
 import matplotlib.pyplot as plt
 import torch, torch.nn.functional as F
 from torch import nn
@@ -16,7 +17,8 @@ parser.add_argument('--epochs', type=int, default=5)
 args = parser.parse_args()
 plt.switch_backend('agg')  # a script opens no window
 
-def conv(ni, nf): return nn.Sequential(nn.Conv2d(ni, nf, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU())
+def conv(ni, nf):
+    return nn.Sequential(nn.Conv2d(ni, nf, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU())
 torch.manual_seed(42)
 model = nn.Sequential(conv(1, 16), conv(16, 32), conv(32, 64), nn.Flatten(), nn.Dropout(0.2), nn.Linear(64*4*4, 10))
 dd = get_data(args.data)

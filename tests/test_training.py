@@ -1,4 +1,4 @@
-"The training loop: honest averages, the same steps however batches are cut, any mix of parts, and words for bad input"
+"The training loop: honest averages, the same steps however batches are cut, any mix of parts, bad input"
 import inspect
 import pytest, torch, torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
@@ -36,8 +36,10 @@ def validated(model, loss_func, dl):
 
 def test_names():
     assert set(training.__all__) == {'accuracy', 'report', 'Dataset', 'fit', 'get_dls', 'loss_batch'}
-    assert training.DataLoader is data.DataLoader and training.Dataset is data.Dataset and training.accuracy is losses.accuracy
-    assert list(inspect.signature(fit).parameters) == 'epochs model loss_func opt train_dl valid_dl on_step on_epoch accumulate'.split()
+    assert training.DataLoader is data.DataLoader and training.Dataset is data.Dataset
+    assert training.accuracy is losses.accuracy
+    names = 'epochs model loss_func opt train_dl valid_dl on_step on_epoch accumulate'
+    assert list(inspect.signature(fit).parameters) == names.split()
     space = {}
     exec('from miniai.training import *', space)
     assert set(space) - {'__builtins__'} == set(training.__all__)
@@ -74,7 +76,8 @@ def test_accumulated_batches_equal_one_large_batch(sizes, accumulate, seed):
     ends = []
     for batches,n in ((cut(x, y, sizes), accumulate), (cut(x, y, groups), 1)):
         model,seen = linear(seed),[]
-        fit(2, model, cross_entropy, SGD(model.parameters(), lr=0.3, momentum=0.5), batches, batches, on_step=seen.append, accumulate=n)
+        fit(2, model, cross_entropy, SGD(model.parameters(), lr=0.3, momentum=0.5), batches, batches,
+            on_step=seen.append, accumulate=n)
         assert len(seen) == 2*len(groups)
         ends.append((model.weight.detach(), torch.stack(seen)))
     for a,b in zip(*ends): torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
@@ -110,14 +113,16 @@ def test_any_mix_of_parts(our_model, our_loss, our_opt, our_dl):
         ds = Dataset(x, y) if dl else TensorDataset(x, y)
         Loader = data.DataLoader if dl else TorchLoader
         torch.manual_seed(4)
-        return (net, cross_entropy if loss else F.cross_entropy, (Adam if opt else torch.optim.Adam)(net.parameters(), lr=0.02),
+        return (net, cross_entropy if loss else F.cross_entropy,
+                (Adam if opt else torch.optim.Adam)(net.parameters(), lr=0.02),
                 Loader(ds, batch_size=8, shuffle=True), Loader(ds, batch_size=16))
     out,seen = plain_loop(3, *parts())
     got = parts(our_model, our_loss, our_opt, our_dl)
     losses = []
     loss,acc = fit(3, *got, on_step=losses.append)
     torch.testing.assert_close(torch.stack(losses), seen, rtol=1e-9, atol=1e-12)
-    assert loss == pytest.approx(F.cross_entropy(out, y).item()) and acc == pytest.approx((out.argmax(1) == y).double().mean().item())
+    assert loss == pytest.approx(F.cross_entropy(out, y).item())
+    assert acc == pytest.approx((out.argmax(1) == y).double().mean().item())
 
 
 def test_home_made_optimizer_and_bare_batches():
@@ -140,12 +145,14 @@ def test_rows_functions_and_result(capsys):
     x,y = items(20)
     model,steps,epochs = linear(),[],[]
     dls = get_dls(Dataset(x, y), Dataset(x, y), 8)
-    result = fit(3, model, cross_entropy, SGD(model.parameters(), lr=0.1), *dls, on_step=steps.append, on_epoch=lambda *row: epochs.append(row))
-    assert len(steps) == 9 and all(isinstance(s, torch.Tensor) and s.shape == () and not s.requires_grad for s in steps)
-    assert [row[0] for row in epochs] == [0, 1, 2] and epochs[-1][1:] == result and all(isinstance(v, float) for v in result)
-    rows = [line.split(' ') for line in capsys.readouterr().out.splitlines()]
-    assert [row[0] for row in rows] == ['0', '1', '2']
-    assert [[float(v) for v in row[1:]] for row in rows] == [[pytest.approx(v, abs=1e-4) for v in row[1:]] for row in epochs]
+    result = fit(3, model, cross_entropy, SGD(model.parameters(), lr=0.1), *dls, on_step=steps.append,
+                 on_epoch=lambda *row: epochs.append(row))
+    assert len(steps) == 9
+    assert all(isinstance(s, torch.Tensor) and s.shape == () and not s.requires_grad for s in steps)
+    assert [row[0] for row in epochs] == [0, 1, 2] and epochs[-1][1:] == result
+    assert all(isinstance(v, float) for v in result)
+    rows = [[float(v) for v in line.split(' ')] for line in capsys.readouterr().out.splitlines()]
+    for printed,row in zip(rows, epochs, strict=True): assert printed == pytest.approx(row, abs=1e-4)
 
 
 def test_modes_and_gradients():
@@ -157,7 +164,8 @@ def test_modes_and_gradients():
             return super().forward(x)
     model,batches = Watched(5, 3).to(torch.float64),cut(*items(6), [3, 3])
     fit(2, model, cross_entropy, SGD(model.parameters(), lr=0.1), batches, batches)
-    assert seen == ([(True, True)]*2 + [(False, False)]*2)*2 and not model.training and model.weight.grad is None
+    assert seen == ([(True, True)]*2 + [(False,
+                                         False)]*2)*2 and not model.training and model.weight.grad is None
 
 
 def test_dropout_rests_during_validation():
@@ -169,7 +177,8 @@ def test_dropout_rests_during_validation():
 
 def test_get_dls():
     train,valid = Dataset(*items(50)),Dataset(*items(45, 1))
-    dls = get_dls(train, valid, 8, collate_fn=lambda b: (torch.stack([o[0] for o in b]), torch.stack([o[1] for o in b])))
+    dls = get_dls(train, valid, 8, collate_fn=lambda b: (torch.stack([o[0] for o in b]),
+                                                         torch.stack([o[1] for o in b])))
     assert isinstance(dls, tuple) and all(isinstance(dl, data.DataLoader) for dl in dls)
     xs = [xb for xb,_ in dls[1]]
     assert torch.equal(torch.cat(xs), valid.x) and [len(xb) for xb in xs] == [16, 16, 13]
@@ -190,7 +199,8 @@ def test_means_of_16_bit_losses_are_summed_in_32():
     "In bfloat16 a sum stops growing at 256"
     model = nn.Linear(5, 3)
     batches = [(torch.zeros(1, 5), torch.zeros(1, dtype=torch.long))]*1000
-    loss,_ = fit(1, model, lambda preds,yb: (preds.sum()*0 + 1).bfloat16(), SGD(model.parameters(), lr=0.), batches, batches)
+    loss,_ = fit(1, model, lambda preds,yb: (preds.sum()*0 + 1).bfloat16(), SGD(model.parameters(), lr=0.),
+                 batches, batches)
     assert loss == 1.
 
 
@@ -200,7 +210,8 @@ def test_no_step_reads_the_device():
     reads = []
     class Reads(TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            if func.name() in ('aten::_local_scalar_dense', 'aten::nonzero', 'aten::equal'): reads.append(func.name())
+            if func.name() in ('aten::_local_scalar_dense', 'aten::nonzero',
+                               'aten::equal'): reads.append(func.name())
             return func(*args, **(kwargs or {}))
     x,y = items(60)
     for sizes in ([20]*3, [3]*20):
@@ -220,22 +231,39 @@ class NoLength:
 BATCHES = cut(*items(6), [3, 3])
 
 @pytest.mark.parametrize('change,error,words', [
-    (dict(train_dl=[]), ValueError, 'train_dl gave no batches'), (dict(valid_dl=[]), ValueError, 'valid_dl gave no batches'),
-    (dict(train_dl=NoLength([])), ValueError, 'train_dl gave no batches'), (dict(valid_dl=NoLength([])), ValueError, 'valid_dl gave no batches'),
-    (dict(train_dl=iter(BATCHES), epochs=2), ValueError, 'train_dl gave no batches'), (dict(valid_dl=iter(BATCHES), epochs=2), ValueError, 'valid_dl gave no'),
-    (dict(train_dl=data.DataLoader(Dataset(*items(5)), batch_size=9, drop_last=True)), ValueError, 'train_dl gave no batches'),
-    (dict(epochs=0), ValueError, 'epochs must be 1 or more, got 0'), (dict(epochs=2.5), ValueError, 'got 2.5'),
-    (dict(accumulate=0), ValueError, 'accumulate must be'), (dict(opt=cross_entropy), TypeError, 'the order is fit(epochs, model, loss_func, opt'),
-    (dict(loss_func=None), TypeError, 'got NoneType and SGD'), (dict(on_step=[]), TypeError, 'on_step must be a function, got []'),
+    (dict(train_dl=[]), ValueError, 'train_dl gave no batches'),
+                                                (dict(valid_dl=[]), ValueError, 'valid_dl gave no batches'),
+    (dict(train_dl=NoLength([])), ValueError, 'train_dl gave no batches'),
+                                                (dict(valid_dl=NoLength([])), ValueError,
+                                                 'valid_dl gave no batches'),
+    (dict(train_dl=iter(BATCHES), epochs=2), ValueError, 'train_dl gave no batches'),
+                                                (dict(valid_dl=iter(BATCHES), epochs=2), ValueError,
+                                                 'valid_dl gave no'),
+    (dict(train_dl=data.DataLoader(Dataset(*items(5)), batch_size=9, drop_last=True)), ValueError,
+     'train_dl gave no batches'),
+    (dict(epochs=0), ValueError, 'epochs must be 1 or more, got 0'),
+                                                (dict(epochs=2.5), ValueError, 'got 2.5'),
+    (dict(accumulate=0), ValueError, 'accumulate must be'),
+                                                (dict(opt=cross_entropy), TypeError,
+                                                 'the order is fit(epochs, model, loss_func, opt'),
+    (dict(loss_func=None), TypeError, 'got NoneType and SGD'),
+                                                (dict(on_step=[]), TypeError,
+                                                 'on_step must be a function, got []'),
     (dict(on_epoch=3), TypeError, 'on_epoch must be a function'),
-    (dict(opt=SGD), TypeError, 'opt is a class: make an object of it, SGD('), (dict(model=nn.Linear), TypeError, 'model is a class'),
-    (dict(loss_func=nn.CrossEntropyLoss), TypeError, 'loss_func is a class: make an object of it, CrossEntropyLoss('),
+    (dict(opt=SGD), TypeError, 'opt is a class: make an object of it, SGD('),
+                                                (dict(model=nn.Linear), TypeError, 'model is a class'),
+    (dict(loss_func=nn.CrossEntropyLoss), TypeError,
+     'loss_func is a class: make an object of it, CrossEntropyLoss('),
     (dict(opt=SGD(linear(1).parameters(), lr=0.1)), ValueError, 'opt has no parameter of this model'),
-    (dict(opt=torch.optim.SGD(linear(1).parameters(), lr=0.1)), ValueError, 'opt has no parameter of this model'),
-    (dict(train_dl=Dataset(*items(6))), TypeError, 'train_dl is a data set'), (dict(valid_dl=TensorDataset(*items(6))), TypeError, 'valid_dl is a data set')])
+    (dict(opt=torch.optim.SGD(linear(1).parameters(), lr=0.1)), ValueError,
+     'opt has no parameter of this model'),
+    (dict(train_dl=Dataset(*items(6))), TypeError, 'train_dl is a data set'),
+                                                (dict(valid_dl=TensorDataset(*items(6))), TypeError,
+                                                 'valid_dl is a data set')])
 def test_bad_input(change, error, words):
     model = linear()
-    arguments = dict(epochs=1, model=model, loss_func=cross_entropy, opt=SGD(model.parameters(), lr=0.1), train_dl=BATCHES, valid_dl=BATCHES)
+    arguments = dict(epochs=1, model=model, loss_func=cross_entropy, opt=SGD(model.parameters(), lr=0.1),
+                     train_dl=BATCHES, valid_dl=BATCHES)
     with pytest.raises(error) as e: fit(**(arguments | change))
     assert words in str(e.value)
 
@@ -251,5 +279,6 @@ def test_a_part_of_the_model_may_be_trained_alone():
 def test_known_empty_loaders_are_refused_before_any_work():
     model = linear()
     before = model.weight.detach().clone()
-    with pytest.raises(ValueError, match='valid_dl'): fit(1, model, cross_entropy, SGD(model.parameters(), lr=0.1), BATCHES, [])
+    with pytest.raises(ValueError, match='valid_dl'): fit(1, model, cross_entropy,
+                                                          SGD(model.parameters(), lr=0.1), BATCHES, [])
     assert torch.equal(model.weight, before)

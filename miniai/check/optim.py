@@ -1,4 +1,4 @@
-"Checks of lesson 08, optimizers"
+"Checks of lesson 08_optim"
 from functools import partial
 import torch
 from .kit import Case, Mismatch, check, require, rng, same

@@ -1,4 +1,4 @@
-"Checks of lesson 11, training"
+"Checks of lesson 11_training"
 import copy
 from functools import partial
 import torch

@@ -1,6 +1,7 @@
-"""Row 3 of DESIGN section 7: backward + step + zero_grad, ours against each of torch's three modes, in turns.
+"""Row 3 of DESIGN section 8: backward + step + zero_grad, ours against each of torch's three modes, in turns.
 
-The loss is the cheapest that gives every tensor a gradient of its own, so that the optimizer's part of the time is as large as it can be.
+The loss is the cheapest that gives every tensor a gradient of its own, so that the optimizer's part of the
+time is as large as it can be.
 """
 import time
 from functools import partial
@@ -9,8 +10,10 @@ import torch
 from torch.nn import functional as F
 from miniai import optim
 
-MODES = {'loop': {}, 'foreach': dict(foreach=True), 'fused': dict(fused=True)}  # the loop is torch's default on a CPU
-ALGORITHMS = {'SGD, momentum': ('SGD', dict(lr=1e-3, momentum=0.9)), 'SGD, momentum and decay': ('SGD', dict(lr=1e-3, momentum=0.9, weight_decay=5e-4)),
+MODES = {'loop': {}, 'foreach': dict(foreach=True),
+         'fused': dict(fused=True)}  # the loop is torch's default on a CPU
+ALGORITHMS = {'SGD, momentum': ('SGD', dict(lr=1e-3, momentum=0.9)),
+              'SGD, momentum and decay': ('SGD', dict(lr=1e-3, momentum=0.9, weight_decay=5e-4)),
               'Adam': ('Adam', {}), 'AdamW': ('AdamW', {})}
 
 
@@ -32,7 +35,7 @@ def weighted_sum(params):
 
 
 def sum_of_products(params):
-    "The same from an operation for each: a gradient of all large tensors in one piece is new memory each time, and its page faults drown the rest"
+    "The same from an operation for each: one gradient for all is new memory each time, and drowns the rest"
     weights = [torch.randn_like(p) for p in params]
     return lambda: torch.stack([(p*w).sum() for p,w in zip(params, weights)]).sum()
 
@@ -44,7 +47,8 @@ def mlp_loss(params):
     return lambda: F.cross_entropy(F.linear(F.linear(x, w1, b1).relu(), w2, b2), y)
 
 
-MODELS = {'ResNet-18': (resnet18(), sum_of_products, 25), '500 small': ([(20 + i%41,) for i in range(500)], weighted_sum, 60),
+MODELS = {'ResNet-18': (resnet18(), sum_of_products, 25),
+          '500 small': ([(20 + i%41,) for i in range(500)], weighted_sum, 60),
           'MLP': ([(50,784), (50,), (10,50), (10,)], mlp_loss, 200)}
 
 
@@ -68,7 +72,8 @@ def measure(model, algorithm):
     "Medians of whole and step, for ours and each of torch's modes, after runs in turns"
     shapes,loss,n = MODELS[model]
     name,options = ALGORITHMS[algorithm]
-    makers = {'ours': partial(getattr(optim, name), **options), **{m: partial(getattr(torch.optim, name), **options, **o) for m,o in MODES.items()}}
+    makers = {'ours': partial(getattr(optim, name), **options),
+              **{m: partial(getattr(torch.optim, name), **options, **o) for m,o in MODES.items()}}
     runs = {k: contestant(make, shapes, loss) for k,make in makers.items()}
     times = {k: [] for k in runs}
     for f in list(runs.values())*3: f()
@@ -81,15 +86,17 @@ def row(model, algorithm, times, i, peer, bar=None):
     "One comparison, of the whole (i=0) or of the step alone (i=1), as a row"
     (ours,step),theirs = times['ours'],times[peer][i]
     what = f"{model}, {algorithm}: {('whole', 'step alone')[i]}"
-    note = f'if our step took no time: {theirs/(ours-step):.1f}' if bar == 3 else ''  # backward and zero_grad are in the whole on both sides
-    return dict(row=3, what=what, ours=times['ours'][i], peer=theirs, peer_name=f'torch, {peer}', ratio=theirs/times['ours'][i], bar=bar, unit='µs', note=note)
+    note = f'if our step took no time: {theirs/(ours-step):.1f}' if bar == 3 else ''
+    return dict(row=3, what=what, ours=times['ours'][i], peer=theirs, peer_name=f'torch, {peer}',
+                ratio=theirs/times['ours'][i], bar=bar, unit='µs', note=note)
 
 
 def rows():
-    "Row 3, the whole being backward + step + zero_grad, with `step` alone beside it; on the 500 small tensors against torch's default, too"
+    "Row 3: backward + step + zero_grad, and `step` alone; 500 small tensors against torch's default, too"
     for model in MODELS:
         for algorithm in ALGORITHMS:
             times = measure(model, algorithm)
             for i in range(2):
-                yield row(model, algorithm, times, i, min(MODES, key=lambda m: times[m][i]), None if i else 0.95)
+                yield row(model, algorithm, times, i, min(MODES, key=lambda m: times[m][i]),
+                          None if i else 0.95)
                 if model == '500 small': yield row(model, algorithm, times, i, 'loop', None if i else 3)

@@ -1,4 +1,4 @@
-"Lesson 08: groups for weight decay, Adagrad as one method, and a whole optimizer from an empty class"
+"Exercises of lesson 08_optim: groups for weight decay, Adagrad as one method, a whole optimizer"
 from collections import defaultdict
 from functools import partial, wraps
 import torch
@@ -30,7 +30,8 @@ def by_shape(model, weight_decay):
     wanted = filter(lambda p: p.requires_grad, model.parameters())
     halves = {True: [], False: []}
     for p in wanted: halves[p.ndim > 1].append(p)
-    return [{'weight_decay': weight_decay, 'params': iter(halves[True])}, {'params': halves[False], 'weight_decay': 0}]
+    return [{'weight_decay': weight_decay, 'params': iter(halves[True])},
+            {'params': halves[False], 'weight_decay': 0}]
 
 
 def swapped(model, weight_decay): return split(model, weight_decay)[::-1]
@@ -129,7 +130,8 @@ class MySGD(torch.optim.Optimizer):
         self.param_groups,self.state = [],defaultdict(dict)
         params = list(params)
         if not params: raise ValueError('no parameters')
-        for group in params if isinstance(params[0], dict) else [dict(params=params)]: self.add_param_group(group)
+        for group in params if isinstance(params[0],
+                                          dict) else [dict(params=params)]: self.add_param_group(group)
 
     def add_param_group(self, param_group):
         group = {**self.defaults, **param_group, 'params': list(param_group['params'])}
@@ -143,7 +145,8 @@ class MySGD(torch.optim.Optimizer):
     def move(self, p, state, o):
         if not o['momentum']: return o['lr']*p.grad
         state['momentum_buffer'] = o['momentum']*state.get('momentum_buffer', 0) + p.grad
-        return o['lr']*(p.grad + o['momentum']*state['momentum_buffer'] if o['nesterov'] else state['momentum_buffer'])
+        b = state['momentum_buffer']
+        return o['lr']*(p.grad + o['momentum']*b if o['nesterov'] else b)
 
     def step(self, closure=None):
         loss = None if closure is None else closure()
@@ -283,11 +286,13 @@ class NotAnOptimizer:
 
 EXERCISES = [
     (check_decay_groups, [split, by_loop, by_shape],
-     [(swapped, 'changed places'), (by_name, 'number of axes'), (one_group, 'Return [dict(params'), (bare_lists, 'Return [dict('),
+     [(swapped, 'changed places'), (by_name, 'number of axes'), (one_group, 'Return [dict(params'),
+      (bare_lists, 'Return [dict('),
       (partial(split, wanted=lambda p: True), 'in neither group'), (partial(split, rest=0.3), 'must say so'),
       (partial(split, decays=lambda p: p.dim() != 1), 'number of axes')]),
     (check_adagrad, [Adagrad, OutOfPlace, ByAddcdiv],
-     [(NoSum, 'lost between the steps'), (OnSelf, 'state dict must hold'), (Defaults, 'Take the options from the group'),
+     [(NoSum, 'lost between the steps'), (OnSelf, 'state dict must hold'),
+      (Defaults, 'Take the options from the group'),
       (NoStart, 'empty dictionary'), (EpsInside, 'eps stands inside'), (NoRoot, 'divide by its root'),
       (LikeRMSprop, 'a running average'), (NewTensor, 'change it in place'), (Uphill, 'up the slope')]),
     (check_mysgd, [MySGD, OnOurBase, SGD, torch.optim.SGD],
@@ -295,6 +300,8 @@ EXERCISES = [
       (Averages, 'a sum that fades'), (RateInTheSum, 'gone into the sum'), (NoNesterov, 'no effect'),
       (OldSum, 'With the old one'), (Climbs, 'up the slope'), (ChangesTheGradient, 'changed the gradient'),
       (Recorded, 'no_grad'), (NewTensors, 'change it in place'), (OneSum, 'memory of its own'),
-      (Forgets, 'did not fill'), (FirstGroupOnly, 'go through all groups'), (OptionsOfTheClass, 'from the group'),
-      (NoState, 'state dict must hold'), (DropsTheLoss, 'Return what'), (NotAnOptimizer, 'subclass of torch')]),
+      (Forgets, 'did not fill'), (FirstGroupOnly, 'go through all groups'),
+      (OptionsOfTheClass, 'from the group'),
+      (NoState, 'state dict must hold'), (DropsTheLoss, 'Return what'),
+      (NotAnOptimizer, 'subclass of torch')]),
 ]

@@ -1,4 +1,4 @@
-"The exercises of lesson 11: solutions, and what people write first"
+"The exercises of lesson 11_training: solutions, and what people write first"
 import copy, math
 from itertools import islice
 import torch
@@ -34,7 +34,8 @@ def with_dicts(model, dl, n):
 def with_bincount(model, dl, n):
     model.eval()
     guesses,labels = (torch.cat(o) for o in zip(*((model(xb).argmax(1), yb) for xb,yb in dl)))
-    return (torch.bincount(labels[guesses == labels], minlength=n)/torch.bincount(labels, minlength=n)).tolist()
+    return (torch.bincount(labels[guesses == labels], minlength=n)/torch.bincount(labels,
+                                                                                  minlength=n)).tolist()
 
 
 def forgets_eval(model, dl, n):
@@ -69,7 +70,8 @@ def of_all(model, dl, n):
 
 def of_guesses(model, dl, n):
     model.eval()
-    with torch.no_grad(): guesses,labels = (torch.cat(o) for o in zip(*[(model(x).argmax(1), y) for x,y in dl]))
+    with torch.no_grad(): guesses,labels = (torch.cat(o) for o in zip(*[(model(x).argmax(1), y) for x,
+                                                                        y in dl]))
     return [(labels[guesses == i] == i).float().mean().item() for i in range(n)]
 
 
@@ -283,15 +285,25 @@ class Minimum(BestByClone):
 
 EXERCISES = [
     (check_by_label, [by_label, with_dicts, with_bincount], [
-        (forgets_eval, 'model.eval()'), (with_gradients, 'torch.no_grad()'), (averages, 'Batches count alike'), (as_tensor, '.tolist()'),
-        (last_batch, 'the last batch alone'), (zero_for_none, 'nan'), (no_return, 'is there a `return`'), (of_all, 'Divided by all'),
-        (of_guesses, 'how often the model said'), (with_len, 'all it takes'), (eval_too_late, 'before the first batch')]),
+        (forgets_eval, 'model.eval()'), (with_gradients, 'torch.no_grad()'),
+                                                             (averages, 'Batches count alike'),
+                                                             (as_tensor, '.tolist()'),
+        (last_batch, 'the last batch alone'), (zero_for_none, 'nan'), (no_return, 'is there a `return`'),
+                                                             (of_all, 'Divided by all'),
+        (of_guesses, 'how often the model said'), (with_len, 'all it takes'),
+                                                             (eval_too_late, 'before the first batch')]),
     (check_accumulate, [epoch, by_model, running_mean], [
-        (looks_ahead, 'before you take the next'), (forgets_last, 'it must step'), (divides, 'Divided by `accumulate`'), (adds_up, 'add up'),
-        (zeroes_each, 'zeroed before each batch'), (step_each, 'a step after each batch'), (by_number, 'Divided by the number of batches'),
-        (never_divides, 'never divided'), (left_in_eval, 'model.train()'), (zero_before, 'left over'), (leaves_last, 'add up'),
+        (looks_ahead, 'before you take the next'), (forgets_last, 'it must step'),
+                                                         (divides, 'Divided by `accumulate`'),
+                                                         (adds_up, 'add up'),
+        (zeroes_each, 'zeroed before each batch'), (step_each, 'a step after each batch'),
+                                                         (by_number, 'Divided by the number of batches'),
+        (never_divides, 'never divided'), (left_in_eval, 'model.train()'), (zero_before, 'left over'),
+                                                         (leaves_last, 'add up'),
         (asks_len, 'all it takes')]),
     (check_best, [Best, BestByClone, Minimum], [
-        (NoCopy, 'so copy them'), (ShallowCopy, 'so copy them'), (OnlyParameters, 'The buffers are not'), (Highest, 'the largest loss'),
-        (ByAccuracy, 'go by the loss'), (Always, 'the last epoch'), (AboveZero, 'below'), (FromOne, 'math.inf')]),
+        (NoCopy, 'so copy them'), (ShallowCopy, 'so copy them'), (OnlyParameters, 'The buffers are not'),
+                                                (Highest, 'the largest loss'),
+        (ByAccuracy, 'go by the loss'), (Always, 'the last epoch'), (AboveZero, 'below'),
+                                                (FromOne, 'math.inf')]),
 ]
