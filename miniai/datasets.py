@@ -20,7 +20,7 @@ from .tools.files import PICTURES, load_arrays, local_folder, parquet_files, rea
 from .training import get_dls
 
 # %% ../nbs/13_datasets.ipynb #72252908
-_all_ = ['show_image', 'subplots', 'get_grid', 'show_images']  # handed on from lesson 12
+_all_ = ['show_image', 'subplots', 'get_grid', 'show_images']  # from 12_plotting
 
 # %% ../nbs/13_datasets.ipynb #363e7c9f
 def inplace(

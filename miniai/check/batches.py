@@ -1,4 +1,4 @@
-"Checks of lesson 09: samplers, collating, and a loader without workers"
+"Checks of lesson 09_dataloader: samplers, collating, and a loader without workers"
 import inspect, random, time, traceback
 from collections import namedtuple
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"Checks of lesson 13, data sets"
+"Checks of lesson 13_datasets"
 import torch
 from .kit import Case, check, require, rng, same
 

@@ -1,4 +1,4 @@
-"Checks of lesson 14, foundations"
+"Checks of lesson 14_foundations"
 import types
 from .kit import Case, Report, require, run_cases, same
 

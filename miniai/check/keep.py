@@ -1,4 +1,4 @@
-"Checks of lesson 26, keeping"
+"Checks of lesson 26_keeping"
 import math, tempfile
 from pathlib import Path
 import torch

@@ -1,4 +1,4 @@
-"Checks of 07_layers"
+"Checks of lesson 07_layers"
 import torch
 from torch import nn
 from miniai.module import Module

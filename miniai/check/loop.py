@@ -1,4 +1,4 @@
-"Checks of lesson 15, the loop"
+"Checks of lesson 15_learner"
 import types
 import torch
 from .kit import Case, Report, require, run_cases, same

@@ -1,4 +1,4 @@
-"Checks of lesson 16, metrics"
+"Checks of lesson 16_metrics"
 from functools import partial
 import torch
 from .kit import Case, Report, require, rng, run_cases, same

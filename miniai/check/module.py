@@ -1,4 +1,4 @@
-"Checks of 06_module"
+"Checks of lesson 06_module"
 import copy
 from types import SimpleNamespace
 import torch

@@ -1,4 +1,4 @@
-"Checks of lesson 12, pictures"
+"Checks of lesson 12_plotting"
 import inspect
 import numpy as np, torch
 from .kit import Case, check, require, rng, same

@@ -1,4 +1,4 @@
-"Checks of lesson 30, preflight"
+"Checks of lesson 30_preflight"
 import torch
 from torch import nn
 from .kit import Case, check, require, same

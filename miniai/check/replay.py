@@ -1,4 +1,4 @@
-"Checks of lesson 31, replay"
+"Checks of lesson 31_replay"
 import math
 import torch
 from .kit import Case, check, require, same

@@ -1,4 +1,4 @@
-"Checks of lesson 27, surviving"
+"Checks of lesson 27_surviving"
 import random
 from itertools import islice
 import torch

@@ -1,4 +1,4 @@
-"Checks of lesson 18, schedules"
+"Checks of lesson 18_schedules"
 import math
 from .kit import Case, Report, require, run_cases, same
 

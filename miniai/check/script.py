@@ -1,4 +1,4 @@
-"Checks of lesson 32, leaving"
+"Checks of lesson 32_leaving"
 import collections, functools, json, os.path, types
 import torch
 from .kit import Case, check, require, same

@@ -1,4 +1,4 @@
-"Checks of lesson 29, steps"
+"Checks of lesson 29_steps"
 import types
 import torch
 from .kit import Case, check, require, rng, same

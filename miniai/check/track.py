@@ -1,4 +1,4 @@
-"Checks of lesson 28, tracking"
+"Checks of lesson 28_tracking"
 import json, math
 from .kit import Case, check, same
 
