@@ -20,7 +20,8 @@ plt.switch_backend('agg')  # a script opens no window
 def conv(ni, nf):
     return nn.Sequential(nn.Conv2d(ni, nf, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(nf), nn.ReLU())
 torch.manual_seed(42)
-model = nn.Sequential(conv(1, 16), conv(16, 32), conv(32, 64), nn.Flatten(), nn.Dropout(0.2), nn.Linear(64*4*4, 10))
+model = nn.Sequential(conv(1, 16), conv(16, 32), conv(32, 64), nn.Flatten(), nn.Dropout(0.2),
+                      nn.Linear(64*4*4, 10))
 dd = get_data(args.data)
 def whole(split): return Dataset(*collate_dict(dd[split])(list(dd[split])))  # one large batch: decoded once
 dls = DataLoaders(*get_dls(whole('train'), whole('test'), 64))
@@ -36,11 +37,13 @@ shown = wrong + [i for i in range(32) if i not in wrong][:24-len(wrong)]
 fig = plt.figure(figsize=(12, 6.5), layout='constrained')
 curves,pictures = fig.subfigures(2, 1, height_ratios=[1, 2])
 for ax,value in zip(curves.subplots(1, 2), ('loss', 'accuracy')):
-    for part in 'train', 'eval': ax.plot([r[value] for r in learn.history if r['train'] == part], marker='o', label=part)
+    for part in 'train', 'eval':
+        ax.plot([r[value] for r in learn.history if r['train'] == part], marker='o', label=part)
     ax.set(xlabel='epoch', title=value, xticks=range(args.epochs))
     ax.legend()
 classes = dd['train'].features['label'].names
 for ax,i in zip(pictures.subplots(3, 8).flat, shown):
     title = classes[guesses[i]] + (f'?\nno, {classes[y[i]]}' if i in wrong else '')
-    show_image(x[i], ax, title=title, cmap='gray').title.set(color='red' if i in wrong else 'black', fontsize=10)
+    color = 'red' if i in wrong else 'black'
+    show_image(x[i], ax, title=title, cmap='gray').title.set(color=color, fontsize=10)
 fig.savefig('train.png')
