@@ -8,7 +8,6 @@ __all__ = ['Parameter', 'Module']
 # %% ../nbs/06_module.ipynb #f299d316
 import difflib, itertools, warnings
 from collections import namedtuple
-from collections.abc import Mapping
 import torch
 from torch import nn
 
@@ -41,7 +40,8 @@ class Registry:
         elif _is_module(value) and known != 'parameter': self._register('module', name, value)
         elif known is None or value is None or known == 'buffer' and isinstance(value, torch.Tensor):
             super().__setattr__(name, value)
-            if isinstance(value, (list, tuple, set, dict, torch.Tensor)): self._plain.add(name)
+            may_hide = isinstance(value, (list, tuple, set, dict, torch.Tensor))
+            if may_hide and '_plain' in self.__dict__: self._plain.add(name)
         else: _refuse(known, f'{type(self).__name__}.{name}', value)  # it would quietly cease to be trained
 
     def __delattr__(self, name):
@@ -226,7 +226,7 @@ LoadResult = namedtuple('LoadResult', 'missing_keys unexpected_keys')
 
 def _misfits(mine, given, strict):
     "Sentences about what keeps the tensors `given` from being copied into `mine`, by name"
-    if not isinstance(given, Mapping): raise TypeError(f"a state is a dict, got {type(given).__name__}")
+    if not isinstance(given, dict): raise TypeError(f"state_dict must be a dict, got {type(given).__name__}")
     for name,t in mine.items():
         g = given.get(name, t)
         if not isinstance(g, torch.Tensor): yield f"{name!r} is a {type(g).__name__} there, not a tensor"

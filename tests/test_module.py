@@ -394,9 +394,9 @@ def test_forgotten_super_init(what):
 def test_plain_attributes_before_super_init_are_fine():
     class Early(Module):
         def __init__(self):
-            self.n = 3
+            self.n,self.sizes = 3,[3, 4]
             super().__init__()
-    assert Early().n == 3
+    assert Early().n == 3 and Early().sizes == [3, 4]
 
 
 def test_an_unknown_attribute_is_one():

@@ -213,41 +213,36 @@ def check_count_params(
             case('shared ones', tied, 24, each),
             case('the trained ones', frozen, 18, each, trainable=True)]
 
-class _Twice(nn.Module):
-    "A model that calls one of its layers twice"
-    def __init__(self):
-        super().__init__()
-        self.body,self.out = nn.Sequential(nn.Linear(2, 2), nn.Tanh()),nn.Linear(2, 1)
-        with torch.no_grad():
-            for i,p in enumerate(self.parameters()): p.fill_(i+0.1)
-    def forward(self, a, b): return self.out(self.body(a) - self.body(b))
-
 @check('peek')
 def check_peek(
     f # Your `peek(model, name, *inputs)`
 ):
     "Check a function that returns what a submodule gives when the model is called"
-    a,b = torch.tensor([[0.1, 0.2]]),torch.tensor([[0.3, 0.1]])
+    x,twice = torch.tensor([[0.5, -1.]]),nn.Linear(2, 2)
+    with torch.no_grad():
+        for i,p in enumerate(twice.parameters()): p.copy_(torch.tensor([0.3, -0.7])*(i+1))
+    def model(): return nn.Sequential(twice, nn.Tanh(), twice, nn.Sequential(nn.Sigmoid()))
     def gives(f, name, want):
-        m = _Twice()
-        same(f(m, name, a, b), want(m), f'name {name!r}', mistakes={
-            'That is what the whole model gives: put the hook on the submodule.': lambda: m(a, b),
-            'The layer is called twice, and this is the first time: keep the last.': lambda: m.body(a),
-            'That is what goes in. A forward hook gets `(module, inputs, output)`.': lambda: m.body[0](b)})
-    def looks_on(f, *inputs):
-        m = _Twice().eval()
-        _refused(lambda: f(m, 'out', *inputs))
+        same(f(model(), name, x), want, f'name {name!r}, a model of Linear, Tanh, the same Linear, Sigmoid',
+             mistakes={
+            'That is what the whole model gives: put the hook on the submodule.': lambda: model()(x),
+            'The layer is called twice, and this is the first time: keep the last.': lambda: twice(x),
+            'That is what goes in. A forward hook gets `(module, inputs, output)`.': lambda: twice(x).tanh()})
+    def looks_on(f, x):
+        m = model().eval()
+        _refused(lambda: f(m, '3.0', x))
         hooks = [o for o in m.modules() if o._forward_hooks or o._forward_pre_hooks]
-        require(not hooks, 'the hook is still there', inputs)
+        require(not hooks, 'the hook is still there', x)
         require(not m.training, 'the model is in another mode', hint='Look on, change nothing.')
     def unknown(f):
-        try: f(_Twice(), 'bodi', a, b)
+        try: f(model(), '3.1', x)
         except ValueError: return
-        except Exception as e: raise Mismatch(f'it raised {type(e).__name__}', "'bodi'") from None
-        raise Mismatch('an unknown name gave no error', "'bodi'")
+        except Exception as e: raise Mismatch(f'it raised {type(e).__name__}', "'3.1'") from None
+        raise Mismatch('an unknown name gave no error', "'3.1'")
     hook = 'A forward hook on the submodule of that name gets `(module, inputs, output)`: keep the output.'
-    return [Case('the last layer', lambda f: gives(f, 'out', lambda m: m(a, b)), hook),
-            Case('a layer inside', lambda f: gives(f, 'body.1', lambda m: m.body(b)), hook),
-            Case('the hook is gone', lambda f: looks_on(f, a, b), '`handle.remove()`, or `with`.'),
-            Case('gone after an error', lambda f: looks_on(f, a), '`with` or `finally` removes it always.'),
+    return [Case('a layer inside', lambda f: gives(f, '0', twice(twice(x).tanh())), hook),
+            Case('a layer in a layer', lambda f: gives(f, '3.0', model()(x)), hook),
+            Case('the hook is gone', lambda f: looks_on(f, x), '`handle.remove()`, or `with`.'),
+            Case('gone after an error', lambda f: looks_on(f, x[0, :1]),
+                 '`with` or `finally` removes it always.'),
             Case('an unknown name', unknown, 'Raise a ValueError when no submodule has that name.')]
