@@ -82,6 +82,7 @@ def _two_splits(dd):
     if ignored: print(f'training on {train!r}, validating on {valid!r}; not used: {ignored}')
     return dd[train],None if valid is None else dd[valid]
 
+# %% ../nbs/13_datasets.ipynb #542b3987
 class DataLoaders:
     "A loader to train with and one to validate with"
     def __init__(self,
@@ -113,7 +114,7 @@ class DataLoaders:
 
     def __repr__(self): return f'{type(self).__name__}(\n  train={self.train!r},\n  valid={self.valid!r})'
 
-# %% ../nbs/13_datasets.ipynb #05450e53
+# %% ../nbs/13_datasets.ipynb #88c0977c
 _HUB_IDS = dict(mnist='ylecun/mnist', fashion_mnist='zalando-datasets/fashion_mnist')
 _BUILT_IN = ('digits', 'clothes')
 
@@ -140,6 +141,7 @@ def _read_split(paths, split, columns):
         for path in paths: read_parquet(path, columns)  # names the file that is damaged, or lacks a column
         raise ValueError(f'the files of split {split!r} in {paths[0].parent} make no data set: {e}') from e
 
+# %% ../nbs/13_datasets.ipynb #05450e53
 def _as_known(ds, name, folder):
     "The split of a well-known data set: its features as on the hub, its rows looked at"
     from datasets import ClassLabel, Image as Picture
