@@ -130,7 +130,7 @@ def spoken(path):
 
 def bare_references(text):
     "Lessons referred to by a number alone: not 05_losses, `lesson 05 (losses)` or a link to 05_losses.ipynb"
-    for m in re.finditer(r'\b[Ll]essons? (\d\d?)\b(?!_)(?: \((\w+)|\]\((\d\d_\w+)\.ipynb)?', text):
+    for m in re.finditer(r'\b[Ll]essons? (\d\d?)\b(?!_)(?: \((\w+)|\]\((?:\.\./)?(\d\d_\w+)\.ipynb)?', text):
         if not {f'{m[1]}_{m[2]}', m[3]} & STEMS: yield text[max(0, m.start()-30):m.end()+30]
 
 
