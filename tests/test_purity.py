@@ -92,8 +92,8 @@ def test_training_with_our_parts_alone(monkeypatch, source, dtype):
     """Over 93% of the drawn digits, over 95% of the real ones, and PyTorch's losses from the same start.
 
     In 64 bits all losses agree. In 32 bits they do until a score that goes into a ReLU is zero but for
-    rounding: on one side of the comparison it passes, on the other it does not, and the two runs part. That is
-    rare in the first steps, and sure to come some time.
+    rounding: on one side of the comparison it passes, on the other it does not, and the two runs part. That
+    is rare in the first steps, and sure to come some time.
     """
     if source == 'drawn': monkeypatch.delenv('MINIAI_DATA', raising=False)
     elif not os.environ.get('MINIAI_DATA'): pytest.skip('MINIAI_DATA is not set')
