@@ -102,7 +102,6 @@ def same(
     "Raise `Mismatch` unless `got` is what `want` is"
     problem = difference(got, want, **tolerance)
     if not problem: return
-    if callable(hint): hint = hint(got, want)
     raise Mismatch(problem, given, got, want, _explain(mistakes or {}, got, want, tolerance) or hint)
 
 # %% ../../nbs/tools/check.ipynb #461c148c
@@ -288,8 +287,3 @@ def check(
         marks.__signature__ = signature.replace(parameters=shown, return_annotation=Report)
         return marks
     return decorate
-
-# %% ../../nbs/tools/check.ipynb #55f0cd8f
-def _explained(mistakes):
-    "Until every check hands `mistakes` to `same`: a hint function"
-    return lambda got,want: _explain(mistakes, got, want, {})
