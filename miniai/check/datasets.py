@@ -11,38 +11,28 @@ def check_inplace(
     def example(x, by=1, *, twice=False):
         "Some words"
         x.append(by*(1+twice))
+    def anything(x, *rest, **named): x.append((rest, named))
     def one(f):
         x = []
         got = f(example)(x)
-        require(got is not None, 'the new function returns None',
-                hint='The function inside needs a `return` of its own.')
+        require(got is not None, 'it returns None', hint='The function inside needs a `return` of its own.')
         require(got is x, 'it returns something else than the first argument', x, got, [1],
                 'Return the very object that came in, not what f returned or a copy.')
-        same(x, [1], [])
-    def once(f):
-        new,x = f(example),[]
-        require(not x, 'f is called when the decorator is')
-        new(x)
-        new(x)
-        same(x, [1, 1], 'two calls', 'Call f once for each call of the new function.')
-    def anything(x, *rest, **named): x.append((rest, named))
-    all_kinds = '*args and **kwargs collect what else is passed, and pass it on.'
+        same(x, [1], [], 'Call f once for each call of the new function.')
+    def call(name, run, want, given, hint): return Case(name, lambda f: same(run(f), want, given), hint)
+    rest = '*args and **kwargs collect what else is passed, and pass it on.'
     yield Case('one argument', one)
-    yield Case('called twice', once)
-    yield Case('a result that is left alone', lambda f: same(
-        f(lambda x: x.pop())([1, 2]), [1], 'lambda x: x.pop() on [1, 2]', 'What f returns does not matter.'))
-    yield Case('more arguments', lambda f: same(f(example)([], 2), [2], '([], 2)'), all_kinds)
-    yield Case('arguments by keyword',
-               lambda f: same(f(example)([], 2, twice=True), [4], '([], 2, twice=True)'), all_kinds)
-    yield Case('any names',
-               lambda f: same(f(anything)([], 5, f=6, args=7), [((5,), dict(f=6, args=7))],
-                              '([], 5, f=6, args=7)'),
-               all_kinds)
-    yield Case('name and docstring', lambda f: same(
-        (getattr(f(example), '__name__', ''), f(example).__doc__), ('example', 'Some words'),
-        'a function called example',
-        'functools.wraps(f) above the inner function copies both.'))
-    yield Case('the first by keyword', lambda f: same(f(example)(x=[5]), [5, 1], '(x=[5])'),
+    yield call('a result that is left alone', lambda f: f(lambda x: x.pop())([1, 2]), [1],
+               'x.pop() on [1, 2]',
+               'What f returns does not matter.')
+    yield call('more arguments', lambda f: f(example)([], 2), [2], '([], 2)', rest)
+    yield call('by keyword', lambda f: f(example)([], 2, twice=True), [4], '([], 2, twice=True)', rest)
+    yield call('any names', lambda f: f(anything)([], 5, f=6, args=7), [((5,), dict(f=6, args=7))],
+               '([], 5, f=6, args=7)', rest)
+    yield call('name and docstring', lambda f: (f(example).__name__, f(example).__doc__),
+               ('example', 'Some words'),
+               'a function called example', 'functools.wraps(f) above the inner function copies both.')
+    yield call('the first by keyword', lambda f: f(example)(x=[5]), [5, 1], '(x=[5])',
                'By keyword, the first argument is the first value of kwargs.')
 
 
