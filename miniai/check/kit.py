@@ -95,13 +95,14 @@ def same(
     got,            # What the implementation gave
     want,           # What the reference gave
     given=None,     # The input of both, for the report
-    hint='',        # A hint for this comparison, better than the case's
+    hint='',        # A hint for this comparison, better than the case's; or a function of `got` and `want`
     mistakes=None,  # From a hint to what a known mistake gives, or to a function of nothing that gives it
     **tolerance     # `rtol`, `atol` and `dtype`, handed to `difference`
 ):
     "Raise `Mismatch` unless `got` is what `want` is"
     problem = difference(got, want, **tolerance)
     if not problem: return
+    if callable(hint): hint = hint(got, want)
     raise Mismatch(problem, given, got, want, _explain(mistakes or {}, got, want, tolerance) or hint)
 
 # %% ../../nbs/tools/check.ipynb #461c148c
