@@ -38,15 +38,11 @@ def _label_case(title, sizes, labels=3, n=3, wrap=list, hint=''):
         averages = [torch.tensor(column).nanmean().item() for column in zip(*each)]
         x,y = (torch.cat(o) for o in zip(*batches))
         guesses = (x@before.t()).argmax(1)
-        of_guesses = [(y[guesses == i] == i).float().mean().item() for i in range(n)]
         of_all = [((guesses == y) & (y == i)).float().mean().item() for i in range(n)]
-        counts = [float(((guesses == y) & (y == i)).sum()) for i in range(n)]
         mistakes = {'The model was in training mode: call `model.eval()` first.': _shares(batches, n, -0.7),
                     'Batches count alike here: add up, and divide at the end.': averages,
                     'This is the last batch alone.': each[-1], 'This is the first batch alone.': each[0],
                     'Divided by all drawings; divide by those of the label.': of_all,
-                    'Divided by how often the model said it; divide by how often it is true.': of_guesses,
-                    'These are counts: divide by the number of drawings of each label.': counts,
                     'A label that does not occur has no share: nan.': [0. if o != o else o for o in want]}
         given = f'batches of {sizes}, n={n}'
         kind = 'Make Python numbers of it: `.tolist()` or `.item()`.'

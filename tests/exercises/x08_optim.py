@@ -275,10 +275,6 @@ class NoState(MySGD):
     def state_dict(self): return {**super().state_dict(), 'state': {}}
 
 
-class DropsTheLoss(MySGD):
-    def step(self, closure=None): super().step(closure)
-
-
 class NotAnOptimizer:
     __init__,add_param_group,move,step = MySGD.__init__,MySGD.add_param_group,MySGD.move,MySGD.step
     zero_grad,state_dict,load_state_dict = MySGD.zero_grad,MySGD.state_dict,MySGD.load_state_dict
@@ -291,7 +287,7 @@ EXERCISES = [
       (partial(split, wanted=lambda p: True), 'in neither group'), (partial(split, rest=0.3), 'must say so'),
       (partial(split, decays=lambda p: p.dim() != 1), 'number of axes')]),
     (check_adagrad, [Adagrad, OutOfPlace, ByAddcdiv],
-     [(NoSum, 'lost between the steps'), (OnSelf, 'state dict must hold'),
+     [(NoSum, 'lost between the steps'), (OnSelf, 'all that is remembered'),
       (Defaults, 'Take the options from the group'),
       (NoStart, 'empty dictionary'), (EpsInside, 'eps stands inside'), (NoRoot, 'divide by its root'),
       (LikeRMSprop, 'a running average'), (NewTensor, 'change it in place'), (Uphill, 'up the slope')]),
@@ -300,8 +296,8 @@ EXERCISES = [
       (Averages, 'a sum that fades'), (RateInTheSum, 'gone into the sum'), (NoNesterov, 'no effect'),
       (OldSum, 'With the old one'), (Climbs, 'up the slope'), (ChangesTheGradient, 'changed the gradient'),
       (Recorded, 'no_grad'), (NewTensors, 'change it in place'), (OneSum, 'memory of its own'),
-      (Forgets, 'did not fill'), (FirstGroupOnly, 'go through all groups'),
+      (Forgets, 'Set it to None'), (FirstGroupOnly, 'go through all groups'),
       (OptionsOfTheClass, 'from the group'),
-      (NoState, 'state dict must hold'), (DropsTheLoss, 'Return what'),
+      (NoState, 'all that is remembered'),
       (NotAnOptimizer, 'subclass of torch')]),
 ]

@@ -68,13 +68,6 @@ def of_all(model, dl, n):
     return [o*(y == i).sum().item()/total if o == o else 0. for i,o in enumerate(by_label(model, batches, n))]
 
 
-def of_guesses(model, dl, n):
-    model.eval()
-    with torch.no_grad(): guesses,labels = (torch.cat(o) for o in zip(*[(model(x).argmax(1), y) for x,
-                                                                        y in dl]))
-    return [(labels[guesses == i] == i).float().mean().item() for i in range(n)]
-
-
 def with_len(model, dl, n):
     assert len(dl)
     return by_label(model, dl, n)
@@ -290,7 +283,7 @@ EXERCISES = [
                                                              (as_tensor, '.tolist()'),
         (last_batch, 'the last batch alone'), (zero_for_none, 'nan'), (no_return, 'is there a `return`'),
                                                              (of_all, 'Divided by all'),
-        (of_guesses, 'how often the model said'), (with_len, 'all it takes'),
+        (with_len, 'all it takes'),
                                                              (eval_too_late, 'before the first batch')]),
     (check_accumulate, [epoch, by_model, running_mean], [
         (looks_ahead, 'before you take the next'), (forgets_last, 'it must step'),
