@@ -7,7 +7,7 @@ from miniai.tools.clothes import draw_clothes
 from miniai.tools.drawn import draw_digits, local_digits
 from miniai.tools.files import local_folder
 from miniai.data import DataLoader, Dataset
-from miniai.learner import *
+from miniai.learner import Accuracy, Learner, MetricsCB
 from miniai.optim import AdamW
 from miniai.sched import OneCycle
 
