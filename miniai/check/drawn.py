@@ -97,8 +97,7 @@ def check_styles(
             except Exception as e:
                 raise Mismatch(f"it can't be read ({type(e).__name__})", given=style) from e
             low,high = min(x.min(), y.min()).item(),max(x.max(), y.max()).item()
-            require(0 <= low and high <= 28, f'it leaves the paper: its numbers go from {low:g} to {high:g}',
-                    style,
+            require(0 <= low and high <= 28, f'it leaves the paper: it goes from {low:g} to {high:g}', style,
                     hint='Keep all points within 0 and 28.')
             share = drawn.inked(x[None], y[None], 1.2).mean().item()
             require(0.03 < share < 0.35, f'{share:.0%} of the paper is ink', style,
