@@ -8,10 +8,13 @@ import os, subprocess, sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MARK = os.path.join(ROOT, '.venv', '.installed')
-NEEDS = [os.path.join(ROOT, name) for name in ('settings.ini', 'setup.py', 'pyproject.toml', 'constraints.txt')]
+NEEDS = 'settings.ini', 'setup.py', 'pyproject.toml', 'constraints.txt'
 
 
-def is_done(): return os.path.exists(MARK) and all(os.path.getmtime(p) <= os.path.getmtime(MARK) for p in NEEDS)
+def is_done():
+    "Has all that the installation depends on stayed as it was?"
+    changed = [os.path.getmtime(os.path.join(ROOT, name)) for name in NEEDS]
+    return os.path.exists(MARK) and max(changed) <= os.path.getmtime(MARK)
 
 
 def install():
@@ -25,8 +28,8 @@ def install():
 
 def main():
     if sys.version_info[:2] < (3, 11):
-        sys.exit('miniai needs Python 3.11 or later; %s is %d.%d. Name another one: make PYTHON=python3.11 ...'
-                 % (sys.executable, sys.version_info[0], sys.version_info[1]))
+        sys.exit('miniai needs Python 3.11 or later; %s is %d.%d. '
+                 'Name another one: make PYTHON=python3.11 ...' % ((sys.executable,) + sys.version_info[:2]))
     import fcntl
     with open(os.path.join(ROOT, '.venv.lock'), 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the second waits here until the first is through

@@ -1,8 +1,8 @@
 """Every lesson's exercises: the checks accept our solutions and refuse typical wrong ones with a hint.
 
 tests/exercises/x05_losses.py holds those of 05_losses, xtools_drawn.py those of tools/drawn: `EXERCISES`, a
-list of (check, right, wrong), where `right` is a list of solutions and `wrong` a list of (solution, a piece of
-the text that its report must hold).
+list of (check, right, wrong), where `right` is a list of solutions and `wrong` a list of (solution, a piece
+of the text that its report must hold).
 """
 import importlib, re
 import pytest

@@ -40,7 +40,7 @@ def test_no_line_of_code_in_a_notebook_is_too_wide(path):
     assert [line for src in code_cells(path) for line in too_wide(src.splitlines())] == []
 
 
-PYTHON = [p for folder in ('miniai', 'tests', 'examples') for p in sorted((ROOT/folder).rglob('*.py'))
+PYTHON = [p for folder in ('miniai', 'tests', 'examples', '.ci') for p in sorted((ROOT/folder).rglob('*.py'))
           if p.name != '_modidx.py']
 
 
