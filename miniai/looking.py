@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['no_trace', 'LRFinderCB', 'lr_find']
 
-# %% ../nbs/17_looking.ipynb #003a0cdf
+# %% ../nbs/17_looking.ipynb #e06c9153
 import copy, time
 from collections import defaultdict
 from contextlib import contextmanager
@@ -37,7 +37,8 @@ def no_trace(learn, training=True): # Will it train? If not, weights and optimiz
     "Look as you like: model, gradients, optimizer, random states, the learner and its callbacks are put back"
     params,modules = list(learn.model.parameters()),list(learn.model.modules())
     tensors = [(t, t.detach().clone()) for t in (*params, *learn.model.buffers())] if training else []
-    opt_state = copy.deepcopy(learn.opt.state_dict()) if training and hasattr(learn.opt, 'state_dict') else None
+    opt_state = copy.deepcopy(learn.opt.state_dict()) if training and hasattr(learn.opt,
+                                                                              'state_dict') else None
     grads,modes = [p.grad for p in params],[m.training for m in modules]
     objects = [(o, _attributes(o)) for o in (*learn.cbs, learn)]
     generators,rng = [(g, g.get_state()) for g in _generators(learn.dls)],rng_state()
@@ -62,13 +63,16 @@ class LRFinderCB(Callback):
     order = Order.cancel
     def __init__(self,
         gamma:float=1.3,  # What the rate is multiplied by after each batch
-        max_mult:float=3  # Stop when the loss is this many times the lowest one so far
-    ): self.gamma,self.max_mult = gamma,max_mult
+        max_mult:float=3, # Stop when the loss is this many times the lowest one so far
+        start_lr=None     # Where to begin; by default at the optimizer's rate
+    ): self.gamma,self.max_mult,self.start_lr = gamma,max_mult,start_lr
 
     def before_fit(self, learn):
         if not getattr(learn.opt, 'param_groups', None):
-            raise TypeError(f'the range test changes the rate in opt.param_groups: {type(learn.opt).__name__} has none')
+            raise TypeError('the range test changes the rate in opt.param_groups: '
+                            f'{type(learn.opt).__name__} has none')
         self.lrs,self.losses,self.min = [],[],float('inf')
+        if self.start_lr is not None: set_lr(learn.opt, self.start_lr)
         self.sched = torch.optim.lr_scheduler.ExponentialLR(learn.opt, self.gamma)
 
     def before_epoch(self, learn):
@@ -103,13 +107,6 @@ class LRFinderCB(Callback):
         plt.ylabel('loss')
 
 # %% ../nbs/17_looking.ipynb #ebfa41d7
-class _StartAt(Callback):
-    "Set the rate before anybody looks at it"
-    order = Order.accumulate
-    def __init__(self, lr): self.lr = lr
-    def before_fit(self, learn):
-        if getattr(learn.opt, 'param_groups', None): set_lr(learn.opt, self.lr)
-
 @patch
 def lr_find(self:Learner,
     gamma:float=1.3,     # What the rate is multiplied by after each batch
@@ -117,9 +114,9 @@ def lr_find(self:Learner,
     start_lr:float=1e-5, # Where to begin
     max_epochs:int=10    # Go through the data this often at most
 ):
-    "Range test: plots the loss over the rate, prints a suggestion and keeps it as `lr_found`; all else is as before"
-    finder = LRFinderCB(gamma, max_mult)
-    with no_trace(self): self.fit(max_epochs, cbs=[finder, _StartAt(start_lr)], lr=start_lr)
+    "Range test: plots the loss over the rate, prints a suggestion, keeps it as `lr_found`; changes nothing else"
+    finder = LRFinderCB(gamma, max_mult, start_lr)
+    with no_trace(self): self.fit(max_epochs, cbs=finder, lr=start_lr)
     self.lr_found = finder.suggestion()
     print(f'suggested learning rate: {self.lr_found:.2g}')
 
@@ -143,7 +140,8 @@ def _look_at(learn, dl, cb):
     "The learner's own validation on `dl`, with the callback `cb`"
     with no_trace(learn, training=False):
         if dl is not None: learn.dls = SimpleNamespace(train=None, valid=dl)
-        if getattr(learn.dls, 'valid', None) is None: raise ValueError('there is no validation loader: pass one')
+        if getattr(learn.dls, 'valid',
+                   None) is None: raise ValueError('there is no validation loader: pass one')
         learn.fit(1, train=False, cbs=cb)
 
 class _Keep(Callback):
@@ -190,18 +188,21 @@ def _name(x): return getattr(x, '__name__', type(x).__name__)
 
 @patch
 def __repr__(self:Learner):
-    loss = repr(self.loss_func) if self.loss_func is None or isinstance(self.loss_func, str) else _name(self.loss_func)
+    loss = repr(self.loss_func) if self.loss_func is None or isinstance(self.loss_func,
+                                                                        str) else _name(self.loss_func)
     n = sum(p.numel() for p in self.model.parameters()) if hasattr(self.model, 'parameters') else 0
     epochs = len({(r['fit'], r['epoch']) for r in self.history})
     cbs = ', '.join(type(cb).__name__ for cb in self.cbs) or 'none'
     return (f'{type(self).__name__}({_name(self.model)} with {n:,} parameters, loss {loss}, '
-            f'{_name(getattr(self.opt_func, "func", self.opt_func))}, lr {self.lr}; callbacks: {cbs}; {epochs} epochs done)')
+            f'{_name(getattr(self.opt_func, "func", self.opt_func))}, lr {self.lr}; callbacks: {cbs}; '
+            f'{epochs} epochs done)')
 
 # %% ../nbs/17_looking.ipynb #2a7d5fb1
 _TRAINING = 'backward', 'after_backward', 'step', 'after_step', 'zero_grad'
 _IN_BATCH = [(2, e) for e in EVENTS[EVENTS.index('before_batch'):EVENTS.index('after_epoch')]]
 _PLACES = [(0, 'before_fit'), (0, 'for epoch in epochs, training then validation:'), (1, 'before_epoch'),
-           (1, 'for batch in dl:'), *_IN_BATCH, (1, 'after_epoch'), (1, 'cleanup_epoch'), (0, 'after_fit'), (0, 'cleanup_fit')]
+           (1, 'for batch in dl:'), *_IN_BATCH, (1, 'after_epoch'), (1, 'cleanup_epoch'), (0, 'after_fit'),
+           (0, 'cleanup_fit')]
 
 class _OneBatch(Callback):
     order = Order.checkpoint
@@ -227,7 +228,7 @@ def _probe(learn):
 
 @patch
 def show_loop(self:Learner):
-    "Print the loop as it will run now: each event, who is called in what order, and what each takes for one batch"
+    "Print the loop as it will run now: each event, who is called in what order, and what that takes"
     seconds,plan = _probe(self),self._plan()
     for depth,place in _PLACES:
         took = [(_owner(f), seconds.get((place, _owner(f)))) for f in plan.get(place, ())]

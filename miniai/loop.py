@@ -150,7 +150,7 @@ class DeviceCB(Callback):
         if hasattr(learn.model, 'to'): learn.model.to(self.device)
     def before_batch(self, learn): learn.batch = to_device(learn.batch, self.device)
 
-# %% ../nbs/15_learner.ipynb #84878455
+# %% ../nbs/15_learner.ipynb #a04f7d16
 class Host:
     "Holds callbacks, and knows whom to tell of what"
     events,looking,_table = EVENTS,False,None

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Mean', 'Accuracy', 'FuncMetric', 'results_of', 'MetricsCB', 'ProgressCB']
 
-# %% ../nbs/16_metrics.ipynb #fa8c47e1
+# %% ../nbs/16_metrics.ipynb #ca34bc08
 import time
 from collections.abc import Mapping
 import torch
@@ -28,7 +28,7 @@ class Mean:
         self.n += n
     def compute(self): return self.total/self.n if self.n else float('nan')
 
-# %% ../nbs/16_metrics.ipynb #af2aac20
+# %% ../nbs/16_metrics.ipynb #c734b118
 class Accuracy:
     "The share of predictions whose largest score is at the target"
     def __init__(self): self.reset()
@@ -57,7 +57,8 @@ def _as_metric(m, name):
         raise TypeError(f'the metric {name} is a class: metrics are objects, so write {m.__name__}()')
     if all(hasattr(m, a) for a in ('update', 'compute', 'reset')): return m
     if callable(m): return FuncMetric(m)
-    raise TypeError(f'the metric {name} is a {type(m).__name__}: it must be a function, or have update, compute '
+    raise TypeError(f'the metric {name} is a {type(m).__name__}: it must be a function, or have update, '
+                    'compute '
                     'and reset')
 
 def _named_metrics(ms, named):
@@ -71,7 +72,7 @@ def _named_metrics(ms, named):
         found[name] = _as_metric(m, name)
     return found
 
-# %% ../nbs/16_metrics.ipynb #281bd8cc
+# %% ../nbs/16_metrics.ipynb #656aed9c
 def results_of(learn):
     "What metrics get: predictions, and the targets as a tuple of one or none (several are one tuple)"
     preds = learn.preds
@@ -137,7 +138,7 @@ class _LastValue:
     def send(self, t): self.buffer.copy_(t.detach(), non_blocking=True)
     def read(self): return float(self.seen)
 
-# %% ../nbs/16_metrics.ipynb #5722172c
+# %% ../nbs/16_metrics.ipynb #9466481b
 class _Curves:
     "Loss curves in a notebook"
     def __init__(self): self.figure,self.next = None,0.

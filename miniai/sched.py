@@ -9,7 +9,7 @@ __all__ = ['annealer', 'sched_lin', 'sched_cos', 'sched_no', 'sched_exp', 'combi
 # %% ../nbs/18_schedules.ipynb #de65975c
 import math
 from functools import wraps
-from .loop import Callback
+from .loop import Callback, Order
 
 # %% ../nbs/18_schedules.ipynb #b34fd6ac
 def annealer(
@@ -48,10 +48,12 @@ def combine_scheds(
     "Schedules one after the other"
     pcts,scheds = list(pcts),list(scheds)
     if len(pcts) != len(scheds): raise ValueError(f'there are {len(pcts)} shares for {len(scheds)} schedules')
-    if any(p < 0 for p in pcts) or abs(sum(pcts) - 1) > 1e-6: raise ValueError(f'the shares of the phases must add up to 1, {pcts} add up to {sum(pcts):.4g}')
+    if any(p < 0 for p in pcts) or abs(sum(pcts) - 1) > 1e-6:
+        raise ValueError(f'the shares of the phases must add up to 1, {pcts} add up to {sum(pcts):.4g}')
     ends = [sum(pcts[:i+1]) for i in range(len(pcts))]
+    last = max(i for i,p in enumerate(pcts) if p > 0)
     def _f(pos):
-        i = next((i for i,end in enumerate(ends) if pos < end), max(i for i,p in enumerate(pcts) if p > 0))
+        i = next((i for i,end in enumerate(ends) if pos < end), last)
         return scheds[i](min(1., max(0., (pos - ends[i] + pcts[i]) / pcts[i])))
     return _f
 
@@ -59,31 +61,40 @@ def combine_scheds(
 def _groups(learn, who):
     "The optimizer's parameter groups, which a schedule needs"
     groups = getattr(learn.opt, 'param_groups', None)
-    if not groups: raise TypeError(f'{who} sets values in opt.param_groups, and {type(learn.opt).__name__} has none')
-    return groups
+    if groups: return groups
+    raise TypeError(f'{who} sets values in opt.param_groups, and {type(learn.opt).__name__} has none')
+
+def _rates(groups):
+    "Each group's rate of the fit, whatever an earlier schedule has left; PyTorch keeps it as `initial_lr` too"
+    return [g.setdefault('initial_lr', g['lr']) for g in groups]
 
 def _set(group, name, value):
     "Set a value of a parameter group; Adam's momentum is its first beta"
     if name in group: group[name] = value
     elif name == 'momentum' and 'betas' in group: group['betas'] = (value, *group['betas'][1:])
-    else: raise ValueError(f'the optimizer has no {name!r}; it has {", ".join(k for k in group if k != "params")}')
+    else: raise ValueError(f'the optimizer has no {name!r}; it has '
+                           f'{", ".join(k for k in group if k != "params")}')
 
 # %% ../nbs/18_schedules.ipynb #e5ee0423
 class ParamScheduler(Callback):
     "Set a hyper-parameter before each step, to the value of a schedule at the position in the fit"
-    on_look = False
+    order,on_look = Order.schedule,False
     def __init__(self,
         name:str,  # The hyper-parameter: 'lr', 'momentum', 'weight_decay' or any other of the optimizer's
         sched      # A function of the position from 0 to 1, or a list with one for each parameter group
     ): self.name,self.sched = name,sched
 
     def before_fit(self, learn):
-        groups = _groups(learn, type(self).__name__)
-        self.scheds = list(self.sched) if isinstance(self.sched, (list, tuple)) else [self.sched]*len(groups)
-        if len(self.scheds) != len(groups): raise ValueError(f'there are {len(self.scheds)} schedules for {self.name}, and {len(groups)} parameter groups')
+        groups,several = _groups(learn, type(self).__name__),isinstance(self.sched, (list, tuple))
+        _rates(groups)
+        self.scheds = list(self.sched) if several else [self.sched]*len(groups)
+        n,self.stepped = len(self.scheds),True
+        if n != len(groups): raise ValueError(f'{n} schedules for {self.name}, and {len(groups)} parameter '
+                                              'groups')
         try: self.n = len(learn.dls.train)
-        except TypeError: raise TypeError(f'{type(self).__name__} must know the length of the training loader, and {type(learn.dls.train).__name__} has none') from None
-        self.stepped = True
+        except TypeError:
+            raise TypeError(f'{type(self).__name__} must know the length of the training loader, and '
+                            f'{type(learn.dls.train).__name__} has none') from None
 
     def before_batch(self, learn):
         if not (learn.training and self.stepped): return
@@ -106,8 +117,8 @@ def _loss(cb): return cb.learn.loss.detach()
 
 # %% ../nbs/18_schedules.ipynb #cb55062c
 class RecorderCB(HasLearnCB):
-    "Record one value per training batch for each name, by a function of this callback; rate, momentum and loss if none is given"
-    on_look = False
+    "Record a value per training batch for each name, by a function of this callback"
+    order,on_look = Order.record,False
     def __init__(self, **d): self.d = d or dict(lr=_rate, momentum=_momentum, loss=_loss)
     def before_fit(self, learn):
         super().before_fit(learn)
@@ -131,25 +142,30 @@ class RecorderCB(HasLearnCB):
 # %% ../nbs/18_schedules.ipynb #171281ee
 class OneCycle(Callback):
     "The rate up to `max_lr` and far down, along cosines; momentum the other way"
-    on_look = False
+    order,on_look = Order.schedule,False
     def __init__(self,
-        max_lr=None,            # The highest rate, or a list with one for each parameter group; by default the fit's rate
+        max_lr=None,
+        # The highest rate, or a list with one for each parameter group; by default the fit's rate
         pct_start:float=0.25,   # The share of the run in which the rate goes up
         div:float=25.,          # It starts at `max_lr/div`
         div_final:float=1e5,    # And ends at `max_lr/div_final`
-        moms:tuple=(0.95, 0.85, 0.95) # Momentum at the start, at the highest rate and at the end; None leaves it alone
+        moms:tuple=(0.95, 0.85,
+                    0.95) # Momentum at the start, at the highest rate and at the end; None leaves it alone
     ):
         if not 0 < pct_start < 1: raise ValueError(f'pct_start must be between 0 and 1, got {pct_start}')
         self.max_lr,self.pct_start,self.div,self.div_final,self.moms = max_lr,pct_start,div,div_final,moms
 
     def _phases(self, start, middle, end):
-        return combine_scheds([self.pct_start, 1-self.pct_start], [sched_cos(start, middle), sched_cos(middle, end)])
+        up,down = sched_cos(start, middle),sched_cos(middle, end)
+        return combine_scheds([self.pct_start, 1-self.pct_start], [up, down])
 
     def before_fit(self, learn):
-        groups = _groups(learn, 'OneCycle')
-        tops = self.max_lr if isinstance(self.max_lr, (list, tuple)) else [g['lr'] if self.max_lr is None else self.max_lr for g in groups]
+        groups,tops = _groups(learn, 'OneCycle'),self.max_lr
+        if tops is None: tops = _rates(groups)
+        elif not isinstance(tops, (list, tuple)): tops = [tops]*len(groups)
         self.parts = [ParamScheduler('lr', [self._phases(lr/self.div, lr, lr/self.div_final) for lr in tops])]
-        if self.moms and any('momentum' in g or 'betas' in g for g in groups): self.parts.append(ParamScheduler('momentum', self._phases(*self.moms)))
+        if self.moms and any('momentum' in g or 'betas' in g for g in groups):
+            self.parts.append(ParamScheduler('momentum', self._phases(*self.moms)))
         for part in self.parts: part.before_fit(learn)
 
     def before_batch(self, learn):
@@ -160,10 +176,11 @@ class OneCycle(Callback):
 # %% ../nbs/18_schedules.ipynb #e39baa88
 class BaseSchedCB(Callback):
     "A PyTorch scheduler, made anew for each fit by `sched`, a function of the optimizer"
-    on_look = False
+    order,on_look = Order.schedule,False
     def __init__(self, sched): self.sched = sched
     def before_fit(self, learn):
-        _groups(learn, type(self).__name__)
+        groups = _groups(learn, type(self).__name__)
+        for group,lr in zip(groups, _rates(groups)): group['lr'] = lr
         self.schedo = self.sched(learn.opt)
     def state_dict(self): return self.schedo.state_dict()
     def load_state_dict(self, state): self.schedo.load_state_dict(state)
@@ -171,11 +188,20 @@ class BaseSchedCB(Callback):
 class BatchSchedCB(BaseSchedCB):
     "Step the scheduler after each batch that ended with a step of the optimizer"
     def after_batch(self, learn):
-        if learn.training and learn.do_step: self.schedo.step()
+        if learn.training and getattr(learn, 'do_step', True): self.schedo.step()
 
 class EpochSchedCB(BaseSchedCB):
-    "Step the scheduler after each epoch; one that watches a value (`ReduceLROnPlateau`) gets the validation loss"
+    "Step the scheduler after each epoch; one that watches a value gets the validation loss"
+    def before_fit(self, learn):
+        super().before_fit(learn)
+        self.watches = hasattr(self.schedo, 'patience')
+        if not self.watches: return
+        measured = any(cb is getattr(learn, 'metrics', None) for cb in learn.cbs)
+        if measured and getattr(learn, 'validating', True): return
+        missing = 'validation set in this fit' if measured else 'MetricsCB to measure it'
+        raise ValueError(f'{type(self.schedo).__name__} watches the validation loss, and there is no '
+                         f'{missing}')
+
     def after_epoch(self, learn):
-        watches = hasattr(self.schedo, 'patience')
-        if watches and not learn.training: self.schedo.step(learn.history[-1]['loss'])
-        elif learn.training and not watches: self.schedo.step()
+        if not self.watches and learn.training: self.schedo.step()
+        elif self.watches and not learn.training: self.schedo.step(float(learn.metrics.loss.compute()))

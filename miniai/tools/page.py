@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['in_notebook', 'Page', 'bar']
 
-# %% ../../nbs/tools/page.ipynb #3fb259ff
+# %% ../../nbs/tools/page.ipynb #2c5b8ea7
 import html, re, sys
 
 # %% ../../nbs/tools/page.ipynb #1f81ebfc
@@ -14,7 +14,7 @@ def in_notebook()->bool:
     try: return get_ipython().kernel is not None
     except (NameError, AttributeError): return False
 
-# %% ../../nbs/tools/page.ipynb #cdc66648
+# %% ../../nbs/tools/page.ipynb #cfae85ee
 class Page:
     "A table that grows, and bars below it: one output of a notebook, or lines in a terminal or a file"
     def __init__(self):
@@ -45,7 +45,7 @@ class Page:
         bars = ''.join(f'<pre style="margin:0">{html.escape(b)}</pre>' for b in self.bars.values() if b)
         self.handle.update(self.html(f'<table>{table}</table>{bars}' if table else bars))
 
-# %% ../../nbs/tools/page.ipynb #3b5b4b25
+# %% ../../nbs/tools/page.ipynb #49b53937
 class _BarText:
     "A file for tqdm to write a bar to: the text replaces the one before"
     def __init__(self, page, name): self.page,self.name = page,name

@@ -6,12 +6,12 @@
 __all__ = ['kind', 'kinds', 'near', 'is_integer', 'check_callback', 'by_name', 'who_resumes', 'check_whole', 'as_loaders',
            'batches', 'pick_loss', 'explained_loss', 'call_all']
 
-# %% ../../nbs/tools/slips.ipynb #53794f9c
+# %% ../../nbs/tools/slips.ipynb #d01bda1d
 import difflib, re
 from types import SimpleNamespace
 import torch, torch.nn.functional as F
 
-# %% ../../nbs/tools/slips.ipynb #799f3038
+# %% ../../nbs/tools/slips.ipynb #b931cf79
 def kind(x)->str:
     "Shape and dtype of a tensor in words, the type of anything else"
     if not isinstance(x, torch.Tensor): return type(x).__name__
@@ -29,7 +29,7 @@ def is_integer(x)->bool:
     "Is `x` a tensor of whole numbers, such as labels?"
     return isinstance(x, torch.Tensor) and not x.is_floating_point() and not x.is_complex()
 
-# %% ../../nbs/tools/slips.ipynb #abeb9772
+# %% ../../nbs/tools/slips.ipynb #01d09c7d
 def check_callback(
     cb,     # What was given as a callback
     events  # The names of the events that will be told
@@ -47,7 +47,8 @@ def check_callback(
 
 def by_name(cbs)->dict:
     "Callbacks by their class in snake case, without `CB`; of several of one class none"
-    names = [re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', type(cb).__name__.removesuffix('CB')).lower() for cb in cbs]
+    names = [re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_',
+                    type(cb).__name__.removesuffix('CB')).lower() for cb in cbs]
     return {n: cb for n,cb in zip(names, cbs) if names.count(n) == 1}
 
 def who_resumes(cbs):
@@ -56,13 +57,13 @@ def who_resumes(cbs):
     if len(able) != 1: raise ValueError(f'resume=True needs one CheckpointCB in cbs, there are {len(able)}')
     return able[0]
 
-# %% ../../nbs/tools/slips.ipynb #b8cf93ec
+# %% ../../nbs/tools/slips.ipynb #02ddc817
 def check_whole(name:str, n, least:int=0):
     "Refuse what is not a whole number, `least` or more"
     if isinstance(n, bool) or not isinstance(n, int) or n < least:
         raise ValueError(f'{name} must be a whole number from {least} on, got {n!r}')
 
-# %% ../../nbs/tools/slips.ipynb #3f8e3d5c
+# %% ../../nbs/tools/slips.ipynb #9b6864d9
 def as_loaders(
     dls # Has `train` and `valid`, or is a tuple of these two, or a training loader
 ):      # Has `train` and `valid`
@@ -86,7 +87,7 @@ def batches(
     for n,batch in enumerate(dl, done + 1): yield batch
     if n == 0: raise ValueError(f'the {part} loader gave no batch: it is empty, or an iterator, used up')
 
-# %% ../../nbs/tools/slips.ipynb #523b84b5
+# %% ../../nbs/tools/slips.ipynb #a7c85661
 def pick_loss(preds, targets):
     "A loss that fits predictions and targets, and a line that says which"
     targ,loss = targets[0] if len(targets) == 1 else None,None
@@ -105,7 +106,7 @@ def explained_loss(
     targets,   # A tuple of targets
     place      # The number of the batch
 ):             # The value
-    "Call a loss; its errors keep their type, and a note says shapes and dtypes, which are mostly what is wrong"
+    "Call a loss; its errors keep their type, and a note says shapes and dtypes"
     if loss_func is F.mse_loss and targets and is_integer(targets[0]):
         raise TypeError(f'the loss is mse_loss, the default, but the targets are {kind(targets[0])}: '
                         'for classes pass loss_func=F.cross_entropy, for numbers make the targets float')
@@ -115,7 +116,7 @@ def explained_loss(
         e.add_note(f'{name} failed on {kinds(preds, targets)}, in batch {place}')
         raise
 
-# %% ../../nbs/tools/slips.ipynb #025ae0e4
+# %% ../../nbs/tools/slips.ipynb #a114f92a
 def call_all(fs, *args):
     "Call all of `fs`, whatever one of them raises; the first error is raised when all have been called"
     errors = []

@@ -1,51 +1,8 @@
-"Lesson 11: a counter, a spy that delegates, a decorator that tries again, attributes changed for a while"
-import copy, itertools
+"14_foundations: a spy that delegates, a decorator that tries again, attributes changed for a while"
+import copy
 from contextlib import contextmanager
 from functools import wraps
-from miniai.check.foundations import check_changed, check_counter, check_retry, check_spy
-
-
-def make_counter(start=0, step=1):
-    n = start - step
-    def count():
-        nonlocal n
-        n += step
-        return n
-    return count
-
-
-def counter_from_itertools(start=0, step=1): return itertools.count(start, step).__next__
-
-
-def starts_one_late(start=0, step=1):
-    def count():
-        nonlocal start
-        start += step
-        return start
-    return count
-
-
-def no_nonlocal(start=0, step=1):
-    n = start
-    def count():
-        n += step  # noqa: F823
-        return n
-    return count
-
-
-SHARED = [0]
-
-
-def shares_a_variable(start=0, step=1):
-    SHARED[0] = start - step
-    def count():
-        SHARED[0] += step
-        return SHARED[0]
-    return count
-
-
-def calls_it(start=0, step=1): return make_counter(start, step)()
-def ignores_step(start=0, step=1): return make_counter(start)
+from miniai.check.foundations import check_changed, check_retry, check_spy
 
 
 class Spy:
@@ -135,7 +92,9 @@ def returns_nothing(times, error=Exception):
 
 def once_too_often(times, error=Exception): return retry(times+1, error)
 def catches_all(times, error=Exception): return retry(times)
-def loses_the_name(times, error=Exception): return lambda f: lambda *args,**kwargs: retry(times, error)(f)(*args, **kwargs)
+def loses_the_name(times, error=Exception): return lambda f: lambda *args,**kwargs: retry(times,
+                                                                                          error)(f)(*args,
+                                                                                                    **kwargs)
 
 
 def swallows(times, error=Exception):
@@ -169,7 +128,8 @@ def no_wrapper(times, error=Exception):
     return decorate
 
 
-def no_arguments(times, error=Exception): return lambda f: wraps(f)(lambda *args,**kwargs: retry(times, error)(f)())
+def no_arguments(times, error=Exception): return lambda f: wraps(f)(lambda *args,**kwargs: retry(times,
+                                                                                                 error)(f)())
 
 
 @contextmanager
@@ -229,17 +189,19 @@ def never_back(o, **attrs):
 
 
 EXERCISES = [
-    (check_counter, [make_counter, counter_from_itertools],
-     [(starts_one_late, 'The first call returns `start` itself'), (no_nonlocal, 'nonlocal'), (shares_a_variable, 'They share a variable'),
-      (calls_it, 'without brackets'), (ignores_step, 'Add `step`')]),
     (check_spy, [Spy, SpyByDict],
-     [(EndlessCopy, 'copy makes an object without __init__'), (AnswersNone, 'without a default'), (OneListForAll, 'make it in __init__'),
-      (CopiesAttributes, 'Ask the inner object each time'), (ForgetsReturn, 'return getattr(self.inner, name)')]),
+     [(EndlessCopy, 'copy makes an object without __init__'), (AnswersNone, 'without a default'),
+      (OneListForAll, 'make it in __init__'),
+      (CopiesAttributes, 'Ask the inner object each time'),
+      (ForgetsReturn, 'return getattr(self.inner, name)')]),
     (check_retry, [retry, Retry],
-     [(returns_nothing, 'Return what the function returned'), (once_too_often, 'its exception must come out'), (catches_all, 'except error: and not'),
-      (loses_the_name, '@wraps(f)'), (swallows, 'its exception must come out'), (counts_for_ever, 'Count the tries in the wrapper'),
+     [(returns_nothing, 'Return what the function returned'), (once_too_often, 'the number of all calls'),
+      (catches_all, 'except error: and not'),
+      (loses_the_name, '@wraps(f)'), (swallows, 'its exception must come out'),
+      (counts_for_ever, 'Count the tries in the wrapper'),
       (no_wrapper, 'must return the wrapper'), (no_arguments, '*args, **kwargs')]),
     (check_changed, [changed, Changed],
-     [(no_finally, 'unless it is in a `finally`'), (leaves_none, 'delattr it if not'), (needs_it_there, 'needs a default'),
-      (Swallows, 'Let it go on its way'), (never_back, 'Keep the old values')]),
+     [(no_finally, 'unless it is in a `finally`'), (leaves_none, 'delattr it if not'),
+      (needs_it_there, 'needs a default'),
+      (Swallows, 'Let it go'), (never_back, 'Keep the old values')]),
 ]

@@ -1,5 +1,6 @@
-"Solutions of lesson 13's exercises, and the answers that people give instead"
+"18_schedules: right answers, and what people write instead"
 import math
+from functools import partial
 from miniai.check.sched import check_annealer, check_trapezoid
 from miniai.sched import annealer, combine_scheds, sched_cos, sched_lin, sched_no
 
@@ -19,14 +20,54 @@ def ends_at_nought(start, end, pos): return start*math.cos(math.pi/2*pos)
 def no_steps(start, end): return quarter(start, end)(1.)
 
 
-def trapezoid(low, high): return combine_scheds([0.1, 0.4, 0.5], [sched_lin(low, high), sched_no(high, high), sched_lin(high, low)])
-def to_nought(low, high): return combine_scheds([0.1, 0.4, 0.5], [sched_lin(0, high), sched_no(high, high), sched_lin(high, 0)])
-def wrong_shares(low, high): return combine_scheds([0.1, 0.6, 0.3], [sched_lin(low, high), sched_no(high, high), sched_lin(high, low)])
-def curved(low, high): return combine_scheds([0.1, 0.4, 0.5], [sched_lin(low, high), sched_no(high, high), sched_cos(high, low)])
+def trapezoid(low, high): return combine_scheds([0.1, 0.4, 0.5],
+                                                [sched_lin(low, high), sched_no(high, high),
+                                                 sched_lin(high, low)])
+def to_nought(low, high): return combine_scheds([0.1, 0.4, 0.5],
+                                                [sched_lin(0, high), sched_no(high, high),
+                                                 sched_lin(high, 0)])
+def wrong_shares(low, high): return combine_scheds([0.1, 0.6, 0.3],
+                                                   [sched_lin(low, high), sched_no(high, high),
+                                                    sched_lin(high, low)])
+def curved(low, high): return combine_scheds([0.1, 0.4, 0.5],
+                                             [sched_lin(low, high), sched_no(high, high),
+                                              sched_cos(high, low)])
 def upside_down(low, high): return trapezoid(high, low)
 
 
+def by_partial(start, end): return partial(lambda start,end,pos: end + (start-end)*math.cos(math.pi/2*pos),
+                                           start, end)
+
+
+class Quarter:
+    def __init__(self, start, end): self.start,self.end = start,end
+    def __call__(self, pos): return self.end + (self.start-self.end)*math.sin(math.pi/2*(1-pos))
+
+
+def no_annealer(start, end, pos): return end + (start-end)*math.cos(math.pi/2*pos)
+def straight(start, end): return sched_lin(start, end)
+
+
+def trapezoid_by_hand(low, high): return lambda pos: low + (high-low)*min(1., pos/0.1, (1-pos)/0.5)
+
+
+def trapezoid_with_ifs(low, high):
+    def sched(pos):
+        if pos < 0.1: return low + (high-low)*pos*10
+        return high if pos <= 0.5 else high + (low-high)*(pos-0.5)*2
+    return sched
+
+
+def level_too_long(low, high):
+    return combine_scheds([0.1, 0.9], [sched_lin(low, high), sched_no(high, high)])
+
+
 EXERCISES = [
-    (check_annealer, [quarter], [(sched_cos, 'quarter turn'), (backwards, 'it must give `start`'), (ends_at_nought, 'neither is 0'), (no_steps, 'the position comes later')]),
-    (check_trapezoid, [trapezoid], [(to_nought, 'not from 0 to 1'), (wrong_shares, '0.1, 0.4 and 0.5'), (curved, 'use sched_lin'), (upside_down, 'at `low`')]),
+    (check_annealer, [quarter, by_partial, Quarter],
+     [(sched_cos, 'quarter turn'), (backwards, 'it must give `start`'), (ends_at_nought, 'neither is 0'),
+      (no_steps, 'the position comes later'), (no_annealer, '@annealer above'),
+      (straight, 'Right at the ends')]),
+    (check_trapezoid, [trapezoid, trapezoid_by_hand, trapezoid_with_ifs],
+     [(to_nought, 'not from 0 to 1'), (wrong_shares, '0.1, 0.4 and 0.5'), (curved, 'use sched_lin'),
+      (upside_down, 'at `low`'), (level_too_long, 'at `low`')]),
 ]
