@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['no_trace', 'LRFinderCB', 'lr_find']
 
-# %% ../nbs/17_looking.ipynb #e06c9153
+# %% ../nbs/17_looking.ipynb #79efb643
 import copy, time
 from collections import defaultdict
 from contextlib import contextmanager
@@ -114,7 +114,7 @@ def lr_find(self:Learner,
     start_lr:float=1e-5, # Where to begin
     max_epochs:int=10    # Go through the data this often at most
 ):
-    "Range test: plots the loss over the rate, prints a suggestion, keeps it as `lr_found`; changes nothing else"
+    "Range test: plots the loss over the rate, prints a suggestion, keeps it as `lr_found`"
     finder = LRFinderCB(gamma, max_mult, start_lr)
     with no_trace(self): self.fit(max_epochs, cbs=finder, lr=start_lr)
     self.lr_found = finder.suggestion()

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Mean', 'Accuracy', 'FuncMetric', 'results_of', 'MetricsCB', 'ProgressCB']
 
-# %% ../nbs/16_metrics.ipynb #ca34bc08
+# %% ../nbs/16_metrics.ipynb #e42282c6
 import time
 from collections.abc import Mapping
 import torch
@@ -28,7 +28,7 @@ class Mean:
         self.n += n
     def compute(self): return self.total/self.n if self.n else float('nan')
 
-# %% ../nbs/16_metrics.ipynb #c734b118
+# %% ../nbs/16_metrics.ipynb #1a52e2b3
 class Accuracy:
     "The share of predictions whose largest score is at the target"
     def __init__(self): self.reset()
@@ -72,7 +72,7 @@ def _named_metrics(ms, named):
         found[name] = _as_metric(m, name)
     return found
 
-# %% ../nbs/16_metrics.ipynb #656aed9c
+# %% ../nbs/16_metrics.ipynb #880baf6f
 def results_of(learn):
     "What metrics get: predictions, and the targets as a tuple of one or none (several are one tuple)"
     preds = learn.preds
@@ -138,7 +138,7 @@ class _LastValue:
     def send(self, t): self.buffer.copy_(t.detach(), non_blocking=True)
     def read(self): return float(self.seen)
 
-# %% ../nbs/16_metrics.ipynb #9466481b
+# %% ../nbs/16_metrics.ipynb #31d65b93
 class _Curves:
     "Loss curves in a notebook"
     def __init__(self): self.figure,self.next = None,0.

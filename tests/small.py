@@ -25,9 +25,11 @@ class Quiet(MetricsCB):
     def _log(self, d): pass
 
 
-def make(cbs=(), train=None, valid=True, model=None, lr=0.1, loss_func=F.cross_entropy, cls=Learner, **kwargs):
+def make(cbs=(), train=None, valid=True, model=None, lr=0.1, loss_func=F.cross_entropy, cls=Learner,
+         **kwargs):
     train = batches() if train is None else train
-    return cls(model or net(), Dls(train, batches(3, seed=1) if valid is True else valid), loss_func, lr, cbs=list(cbs), **kwargs)
+    return cls(model or net(), Dls(train, batches(3, seed=1) if valid is True else valid), loss_func, lr,
+               cbs=list(cbs), **kwargs)
 
 
 def weights(learn): return torch.cat([p.detach().flatten() for p in learn.model.parameters()])

@@ -1,4 +1,4 @@
-"What scripts and notebooks written for the course's package rely on: names, signatures, and behaviour (see lesson 12)"
+"What scripts and notebooks written for the course's package rely on: names, signatures, behaviour"
 import importlib, inspect, os, pickle, subprocess, sys, textwrap
 from functools import partial
 from types import SimpleNamespace
@@ -16,7 +16,8 @@ FORBIDDEN = {'DataLoader', 'Subset', 'Sampler', 'x', 'init', 'nn', 'F', 'plt', '
 NAMES = dict(
     training='accuracy report Dataset fit get_dls',
     datasets='inplace collate_dict show_image subplots get_grid show_images DataLoaders',
-    learner='CancelFitException CancelBatchException CancelEpochException Callback run_cbs SingleBatchCB to_cpu MetricsCB DeviceCB '
+    learner='CancelFitException CancelBatchException CancelEpochException Callback run_cbs SingleBatchCB '
+            'to_cpu MetricsCB DeviceCB '
             'TrainCB ProgressCB with_cbs Learner TrainLearner MomentumLearner LRFinderCB lr_find',
     sgd='BaseSchedCB BatchSchedCB HasLearnCB RecorderCB EpochSchedCB')
 
@@ -24,7 +25,9 @@ NAMES = dict(
 @pytest.mark.parametrize('module', NAMES)
 def test_all(module):
     m,listed = importlib.import_module(f'miniai.{module}'),set(NAMES[module].split())
-    assert len(set(m.__all__)) == len(m.__all__) and listed <= set(m.__all__) and not FORBIDDEN & set(m.__all__)
+    assert len(set(m.__all__)) == len(m.__all__)
+    assert listed <= set(m.__all__)
+    assert not FORBIDDEN & set(m.__all__)
     if module == 'sgd': assert listed == set(m.__all__)
     assert all(hasattr(m, n) for n in m.__all__)
     given = {}
@@ -32,8 +35,29 @@ def test_all(module):
     assert set(given) - {'__builtins__'} == set(m.__all__)
 
 
+def test_learner_gives_what_the_notebooks_take_and_accuracy():
+    assert set(ml.__all__) == {*NAMES['learner'].split(), 'Accuracy'}
+
+
+IMPORTS = '''torch random math np mpl plt fc F nn tensor init optim lr_scheduler DataLoader default_collate
+    Path L load_dataset datasets itemgetter attrgetter partial wraps'''.split()
+
+def test_imports_hands_on_everything():
+    given = {}
+    exec('from miniai.imports import *', given)
+    wanted = [*IMPORTS, *(n for names in NAMES.values() for n in names.split())]
+    assert [n for n in wanted if n not in given] == []
+    import datasets
+    assert given['init'] is nn.init and given['datasets'] is datasets
+    assert given['DataLoader'] is torch.utils.data.DataLoader
+    assert given['Learner'] is Learner and given['lr_find'] is None
+    assert not hasattr(importlib.import_module('miniai.imports'), '__all__')
+
+
 def test_the_package_itself_gives_nothing():
-    res = subprocess.run([sys.executable, '-c', 'from miniai import *; print(*[n for n in globals() if n[0] != "_"])'], cwd=ROOT, capture_output=True, text=True)
+    res = subprocess.run([sys.executable, '-c',
+                          'from miniai import *; print(*[n for n in globals() if n[0] != "_"])'], cwd=ROOT,
+                          capture_output=True, text=True)
     assert res.stdout.strip() == '' and not res.returncode
 
 
@@ -50,20 +74,29 @@ def test_the_bare_names_are_none_and_the_methods_there():
 
 
 SIGNATURES = {
-    'training.accuracy': '(out, yb)', 'training.report': '(loss, preds, yb)', 'training.fit': '(epochs, model, loss_func, opt, train_dl, valid_dl)',
+    'training.accuracy': '(out, yb)', 'training.report': '(loss, preds, yb)',
+    'training.fit': '(epochs, model, loss_func, opt, train_dl, valid_dl)',
     'training.get_dls': '(train_ds, valid_ds, bs, **kwargs)', 'training.Dataset': '(x, y)',
-    'datasets.inplace': '(f)', 'datasets.collate_dict': '(ds)', 'datasets.show_image': '(im, ax=None, figsize=None, title=None, noframe=True)',
-    'datasets.subplots': '(nrows=1, ncols=1, figsize=None, imsize=3, suptitle=None)', 'datasets.get_grid': "(n, nrows=None, ncols=None, title=None, weight='bold', size=14)",
+    'datasets.inplace': '(f)', 'datasets.collate_dict': '(ds)',
+    'datasets.show_image': '(im, ax=None, figsize=None, title=None, noframe=True)',
+    'datasets.subplots': '(nrows=1, ncols=1, figsize=None, imsize=3, suptitle=None)',
+    'datasets.get_grid': "(n, nrows=None, ncols=None, title=None, weight='bold', size=14)",
     'datasets.show_images': '(ims, nrows=None, ncols=None, titles=None)', 'datasets.DataLoaders': '(*dls)',
     'datasets.DataLoaders.from_dd': '(dd, batch_size, as_tuple=True, **kwargs)',
     'learner.Learner': '(model, dls=(0,), loss_func=mse_loss, lr=0.1, cbs=None, opt_func=SGD)',
-    'learner.Learner.fit': '(self, n_epochs=1, train=True, valid=True, cbs=None, lr=None)', 'learner.Learner.one_epoch': '(self, training)',
-    'learner.Learner.callback': '(self, method_nm)', 'learner.Learner.lr_find': '(self, gamma=1.3, max_mult=3, start_lr=1e-05, max_epochs=10)',
-    'learner.run_cbs': '(cbs, method_nm, learn=None)', 'learner.with_cbs': '(nm)', 'learner.to_cpu': '(x)', 'learner.SingleBatchCB': '()',
-    'learner.MetricsCB': '(*ms, **metrics)', 'learner.TrainCB': '(n_inp=1)', 'learner.ProgressCB': '(plot=False)',
+    'learner.Learner.fit': '(self, n_epochs=1, train=True, valid=True, cbs=None, lr=None)',
+    'learner.Learner.one_epoch': '(self, training)',
+    'learner.Learner.callback': '(self, method_nm)',
+    'learner.Learner.lr_find': '(self, gamma=1.3, max_mult=3, start_lr=1e-05, max_epochs=10)',
+    'learner.run_cbs': '(cbs, method_nm, learn=None)', 'learner.with_cbs': '(nm)', 'learner.to_cpu': '(x)',
+    'learner.SingleBatchCB': '()',
+    'learner.MetricsCB': '(*ms, **metrics)', 'learner.TrainCB': '(n_inp=1)',
+    'learner.ProgressCB': '(plot=False)',
     'learner.TrainLearner': '(model, dls=(0,), loss_func=mse_loss, lr=0.1, cbs=None, opt_func=SGD)',
-    'learner.MomentumLearner': '(model, dls, loss_func, lr=None, cbs=None, opt_func=SGD, mom=0.85)', 'learner.LRFinderCB': '(gamma=1.3, max_mult=3)',
-    'sgd.BaseSchedCB': '(sched)', 'sgd.BatchSchedCB': '(sched)', 'sgd.EpochSchedCB': '(sched)', 'sgd.HasLearnCB': '()', 'sgd.RecorderCB': '(**d)'}
+    'learner.MomentumLearner': '(model, dls, loss_func, lr=None, cbs=None, opt_func=SGD, mom=0.85)',
+    'learner.LRFinderCB': '(gamma=1.3, max_mult=3)',
+    'sgd.BaseSchedCB': '(sched)', 'sgd.BatchSchedCB': '(sched)', 'sgd.EpochSchedCB': '(sched)',
+    'sgd.HasLearnCB': '()', 'sgd.RecorderCB': '(**d)'}
 
 
 def told(p):
@@ -82,17 +115,21 @@ def test_signatures(path):
     plain = [w for w in want if w not in stars]
     assert [g.partition('=')[0] for g in got[:len(plain)]] == [w.partition('=')[0] for w in plain], got
     assert got[:len(plain)] == plain, got
-    for g,p in list(zip(got, signature.parameters.values()))[len(plain):]:  # more of ours may follow, as long as no caller must give it
+    more = list(zip(got, signature.parameters.values()))[len(plain):]
+    for g,p in more:  # of ours, as long as no caller must give it
         assert p.default is not p.empty or g in stars or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL), got
 
 
-def test_device_cb_has_the_default_device(): assert inspect.signature(DeviceCB).parameters['device'].default == ml.def_device
+def test_device_cb_has_the_default_device():
+    assert inspect.signature(DeviceCB).parameters['device'].default == ml.def_device
 
 
 def test_the_plotting_functions_tell_matplotlibs_arguments():
     ds = importlib.import_module('miniai.datasets')
-    assert 'cmap' in inspect.signature(ds.show_image).parameters and {'imsize', 'suptitle'} <= set(inspect.signature(ds.get_grid).parameters)
-    assert {'imsize', 'figsize'} <= set(inspect.signature(ds.show_images).parameters) and 'sharex' in inspect.signature(ds.subplots).parameters
+    assert 'cmap' in inspect.signature(ds.show_image).parameters
+    assert {'imsize', 'suptitle'} <= set(inspect.signature(ds.get_grid).parameters)
+    assert {'imsize', 'figsize'} <= set(inspect.signature(ds.show_images).parameters)
+    assert 'sharex' in inspect.signature(ds.subplots).parameters
 
 
 # -- what such a notebook brings along
@@ -159,12 +196,22 @@ def test_the_learner_of_the_notebooks(capsys):
     learn = Learner(get_model(), dls(), F.cross_entropy, lr=0.2, cbs=cbs)
     assert isinstance(learn.cbs, fc.L) and learn.cbs is not cbs
     assert learn.fit(2) is None
-    assert learn.metrics is metrics and learn.n_epochs == 2 and learn.epoch == 1 and learn.iter == 2 and len(learn.batch) == 2
-    assert learn.preds.shape == (5, 3) and learn.loss.ndim == 0 and isinstance(learn.opt, optim.Optimizer) and len(learn.dl) == 3
+    assert learn.metrics is metrics
+    assert learn.n_epochs == 2
+    assert learn.epoch == 1
+    assert learn.iter == 2
+    assert len(learn.batch) == 2
+    assert learn.preds.shape == (5, 3)
+    assert learn.loss.ndim == 0
+    assert isinstance(learn.opt, optim.Optimizer)
+    assert len(learn.dl) == 3
     head,*rows = capsys.readouterr().out.splitlines()
     assert head.split() == ['accuracy', 'loss', 'epoch', 'train', 'time'] and len(rows) == 4
-    assert [r.split()[3] for r in rows] == ['train', 'eval']*2 and all(len(r.split()[0].split('.')[1]) == 3 for r in rows)
-    assert list(metrics.metrics) == ['accuracy'] and list(metrics.all_metrics) == ['accuracy', 'loss'] and metrics.all_metrics['loss'] is metrics.loss
+    assert [r.split()[3] for r in rows] == ['train', 'eval']*2
+    assert all(len(r.split()[0].split('.')[1]) == 3 for r in rows)
+    assert list(metrics.metrics) == ['accuracy']
+    assert list(metrics.all_metrics) == ['accuracy', 'loss']
+    assert metrics.all_metrics['loss'] is metrics.loss
 
 
 def test_metrics_are_named_by_class_and_logged_as_texts():
@@ -173,7 +220,10 @@ def test_metrics_are_named_by_class_and_logged_as_texts():
     metrics._log = rows.append
     Learner(get_model(), dls(), F.cross_entropy, 0.2, cbs=[metrics]).fit(1)
     assert [list(r) for r in rows] == [['Multiclass', 'other', 'loss', 'epoch', 'train']]*2
-    assert rows[1]['epoch'] == 0 and rows[1]['train'] == 'eval' and isinstance(rows[1]['loss'], str) and len(rows[1]['loss'].split('.')[1]) == 3
+    assert rows[1]['epoch'] == 0
+    assert rows[1]['train'] == 'eval'
+    assert isinstance(rows[1]['loss'], str)
+    assert len(rows[1]['loss'].split('.')[1]) == 3
 
 
 def test_metrics_print_without_a_progress_bar(capsys):
@@ -181,7 +231,8 @@ def test_metrics_print_without_a_progress_bar(capsys):
     assert capsys.readouterr().out.startswith("{'loss': '")
 
 
-@pytest.mark.parametrize('opt_func', [OwnSGD, OwnMomentum, partial(OwnMomentum, mom=0.5), optim.SGD, partial(optim.AdamW, betas=(0.9, 0.95), eps=1e-5)])
+@pytest.mark.parametrize('opt_func', [OwnSGD, OwnMomentum, partial(OwnMomentum, mom=0.5), optim.SGD,
+                                      partial(optim.AdamW, betas=(0.9, 0.95), eps=1e-5)])
 @pytest.mark.parametrize('cls', [Learner, TrainLearner])
 def test_optimizers_of_the_notebooks(opt_func, cls):
     learn = cls(get_model(), dls(), F.cross_entropy, lr=0.1, opt_func=opt_func)
@@ -229,7 +280,8 @@ def test_callbacks_as_one_a_list_or_an_l():
 
 def test_one_instance_serves_several_learners(capsys):
     cbs = [MetricsCB(accuracy=Multiclass()), ProgressCB()]
-    for i in range(3): Learner(get_model(), dls(), F.cross_entropy, cbs=cbs + [SingleBatchCB()]*(i == 1)).fit(1)
+    for i in range(3): Learner(get_model(), dls(), F.cross_entropy,
+                               cbs=cbs + [SingleBatchCB()]*(i == 1)).fit(1)
     assert len(capsys.readouterr().out.splitlines()) == 2*3
 
 
@@ -238,7 +290,8 @@ def test_a_callback_after_the_device():
         order = DeviceCB.order + 1
         def before_batch(self, learn): seen.append(learn.batch[0].shape)
     seen = []
-    assert (Callback.order, SingleBatchCB.order, ProgressCB.order, MetricsCB.order, TrainCB.order, DeviceCB.order) == (0, 60, 1, 0, 0, 0)
+    assert (Callback.order, SingleBatchCB.order, ProgressCB.order, MetricsCB.order, TrainCB.order,
+            DeviceCB.order) == (0, 60, 1, 0, 0, 0)
     class Half(Callback):
         def before_batch(self, learn): learn.batch = tuple(t[:3] for t in learn.batch)
     Learner(get_model(), dls(), F.cross_entropy, cbs=[Seen(), DeviceCB('cpu'), Half()]).fit(1)
@@ -251,7 +304,10 @@ def test_run_cbs_without_a_learner():
         def after_batch(self, learn=None): self.count += 1
         def after_fit(self, learn=None): assert learn is None
     cb = Counts()
-    run_cbs([cb], 'before_fit'); run_cbs([cb, cb], 'after_batch'); run_cbs([cb], 'no_such_event'); run_cbs(fc.L(cb), method_nm='after_fit')
+    run_cbs([cb], 'before_fit')
+    run_cbs([cb, cb], 'after_batch')
+    run_cbs([cb], 'no_such_event')
+    run_cbs(fc.L(cb), method_nm='after_fit')
     assert cb.count == 2
 
 
@@ -297,7 +353,8 @@ def test_a_subclass_with_methods():
         def zero_grad(self): self.opt.zero_grad()
     learns = [cls(get_model(), dls(), F.cross_entropy) for cls in (Own, TrainLearner, Learner)]
     for learn in learns: learn.fit(1)
-    assert torch.equal(values(learns[0]), values(learns[1])) and torch.equal(values(learns[0]), values(learns[2]))
+    assert torch.equal(values(learns[0]), values(learns[1]))
+    assert torch.equal(values(learns[0]), values(learns[2]))
 
 
 def test_what_callbacks_assign_takes_effect():
@@ -321,19 +378,26 @@ def test_cancelling_goes_where_it_should():
     class Log(Callback):
         order = 10
     for name in EVENTS:
-        if name not in ACTIONS: setattr(Log, name, lambda self, learn, name=name: log.append((name, learn.training)))
+        if name not in ACTIONS: setattr(Log, name, lambda self, learn,
+                                        name=name: log.append((name, learn.training)))
     class Cancel(Callback):
         def after_batch(self, learn): raise self.error()
     cancel = Cancel()
     def names(error, **kwargs):
         log.clear()
         cancel.error = error
-        Learner(get_model(), SimpleNamespace(train=data(2), valid=data(1)), F.cross_entropy, cbs=[Log(), cancel]).fit(1, **kwargs)
+        Learner(get_model(), SimpleNamespace(train=data(2), valid=data(1)), F.cross_entropy,
+                cbs=[Log(), cancel]).fit(1, **kwargs)
         return [n for n,_ in log]
     fit = names(CancelFitException)
-    assert fit[-3:] == ['cleanup_batch', 'cleanup_epoch', 'cleanup_fit'] and not {'after_batch', 'after_epoch', 'after_fit'} & set(fit) and fit.count('before_batch') == 1
+    assert fit[-3:] == ['cleanup_batch', 'cleanup_epoch', 'cleanup_fit']
+    assert not {'after_batch', 'after_epoch', 'after_fit'} & set(fit)
+    assert fit.count('before_batch') == 1
     epoch = names(CancelEpochException)
-    assert epoch.count('before_epoch') == 2 and epoch.count('before_batch') == 2 and 'after_epoch' not in epoch and epoch[-2:] == ['after_fit', 'cleanup_fit']
+    assert epoch.count('before_epoch') == 2
+    assert epoch.count('before_batch') == 2
+    assert 'after_epoch' not in epoch
+    assert epoch[-2:] == ['after_fit', 'cleanup_fit']
     batch = names(CancelBatchException)
     assert batch.count('before_batch') == 3 and batch.count('after_epoch') == 2 and 'after_batch' not in batch
 
@@ -344,7 +408,9 @@ def test_patching_the_learner():
     original = Learner.lr_find
     @fc.patch
     def lr_find(self:Learner, gamma=1.3): return gamma
-    try: assert Learner(get_model()).summary() == TrainLearner(get_model()).summary() == '4 parameters' and Learner(get_model()).lr_find() == 1.3
+    try:
+        assert Learner(get_model()).summary() == TrainLearner(get_model()).summary() == '4 parameters'
+        assert Learner(get_model()).lr_find() == 1.3
     finally:
         del Learner.summary
         Learner.lr_find = original
@@ -355,12 +421,15 @@ def test_lr_find_of_the_notebooks(capsys):
     usual = [TrainCB(), DeviceCB('cpu'), MetricsCB(accuracy=Multiclass()), ProgressCB(plot=True)]
     for cls,cbs in ((TrainLearner, [DeviceCB('cpu')]), (Learner, usual), (MomentumLearner, [])):
         learn = cls(get_model(), dls(), F.cross_entropy, cbs=cbs)
-        assert learn.lr_find(start_lr=1e-3, gamma=1.5, max_mult=4, max_epochs=5) is None and len(learn.cbs) == len(cbs)
+        assert learn.lr_find(start_lr=1e-3, gamma=1.5, max_mult=4, max_epochs=5) is None
+        assert len(learn.cbs) == len(cbs)
         assert plt.gcf().axes[0].get_xscale() == 'log'
         plt.close('all')
     finder = LRFinderCB()
     Learner(get_model(), dls(), F.cross_entropy, lr=1e-4, cbs=[TrainCB()]).fit(3, cbs=finder)
-    assert len(finder.lrs) == len(finder.losses) and finder.min == min(finder.losses) and finder.sched.get_last_lr()[0] > 1e-4
+    assert len(finder.lrs) == len(finder.losses)
+    assert finder.min == min(finder.losses)
+    assert finder.sched.get_last_lr()[0] > 1e-4
     plt.close('all')
 
 
@@ -369,7 +438,8 @@ def test_momentum_learner_without_a_rate_or_with_a_frozen_parameter():
     model[0].weight.requires_grad_(False)
     learn = MomentumLearner(model, dls(), F.cross_entropy)
     learn.fit(1)
-    assert learn.mom == 0.85 and MomentumLearner(get_model(), dls(), F.cross_entropy, 0.1, None, optim.SGD, 0.5).mom == 0.5
+    assert learn.mom == 0.85
+    assert MomentumLearner(get_model(), dls(), F.cross_entropy, 0.1, None, optim.SGD, 0.5).mom == 0.5
 
 
 def test_progress_keeps_what_readers_of_it_use():
@@ -377,7 +447,9 @@ def test_progress_keeps_what_readers_of_it_use():
     learn = Learner(get_model(), dls(), F.cross_entropy, cbs=[MetricsCB(), progress])
     learn.fit(2)
     assert hasattr(progress, 'mbar') and progress.first in (True, False)
-    assert len(progress.losses) == 10 and len(progress.val_losses) == 2 and all(float(v) > 0 for v in (*progress.losses, *progress.val_losses))
+    assert len(progress.losses) == 10
+    assert len(progress.val_losses) == 2
+    assert all(float(v) > 0 for v in (*progress.losses, *progress.val_losses))
 
 
 def test_progress_with_a_metrics_callback_of_the_notebooks_own(capsys):
@@ -394,7 +466,8 @@ def test_progress_with_a_metrics_callback_of_the_notebooks_own(capsys):
             log = {k: f'{v.compute():.3f}' for k,v in (*self.metrics.items(), ('loss', self.loss))}
             log['epoch'],log['train'] = learn.epoch,'train' if learn.model.training else 'eval'
             self._log(log)
-    Learner(get_model(), dls(), F.cross_entropy, cbs=[OwnMetrics(accuracy=Multiclass()), ProgressCB(plot=True)]).fit(2)
+    Learner(get_model(), dls(), F.cross_entropy,
+            cbs=[OwnMetrics(accuracy=Multiclass()), ProgressCB(plot=True)]).fit(2)
     assert len(capsys.readouterr().out.splitlines()) == 5
 
 
@@ -412,15 +485,20 @@ def test_nested_batches_and_many_loaders():
         def __iter__(self):
             for _ in range(self.mult): yield from self.dl
     batches = [((x, torch.rand(len(x), 1)), x) for x,_ in data()]
-    learn = Learner(Unet(), SimpleNamespace(train=MultDL(batches), valid=batches), F.mse_loss, 0.1, cbs=[DeviceCB('cpu'), MetricsCB(), ProgressCB()])
+    learn = Learner(Unet(), SimpleNamespace(train=MultDL(batches), valid=batches), F.mse_loss, 0.1,
+                    cbs=[DeviceCB('cpu'), MetricsCB(), ProgressCB()])
     learn.fit(1)
     assert learn.iter == 4 and learn.history[0]['loss'] > 0
 
 
 def test_to_cpu_and_device():
-    x = dict(a=torch.ones(2, requires_grad=True), b=[torch.ones(1, dtype=torch.float16), (torch.ones(1, dtype=torch.bfloat16),)])
+    x = dict(a=torch.ones(2, requires_grad=True),
+             b=[torch.ones(1, dtype=torch.float16), (torch.ones(1, dtype=torch.bfloat16),)])
     y = to_cpu(x)
-    assert not y['a'].requires_grad and y['b'][0].dtype == torch.float32 and y['b'][1][0].dtype == torch.bfloat16 and isinstance(y['b'], list)
+    assert not y['a'].requires_grad
+    assert y['b'][0].dtype == torch.float32
+    assert y['b'][1][0].dtype == torch.bfloat16
+    assert isinstance(y['b'], list)
 
 
 def test_schedulers_and_recorder_of_the_notebooks():
@@ -429,18 +507,23 @@ def test_schedulers_and_recorder_of_the_notebooks():
     rec = RecorderCB(lr=lambda cb: cb.pg['lr'], mom=lambda cb: cb.pg['betas'][0])
     for _ in range(2):  # used again: each fit builds a new scheduler
         sched = BatchSchedCB(partial(lr_scheduler.OneCycleLR, max_lr=0.1, total_steps=2*5))
-        learn = TrainLearner(get_model(), dls(), F.cross_entropy, lr=0.1, cbs=[DeviceCB('cpu'), sched, rec], opt_func=optim.AdamW)
+        learn = TrainLearner(get_model(), dls(), F.cross_entropy, lr=0.1, cbs=[DeviceCB('cpu'), sched, rec],
+                             opt_func=optim.AdamW)
         learn.fit(2)
         first = sched.schedo
         learn.fit(2)
-        assert sched.schedo is not first and len(rec.recs['lr']) == 10 and issubclass(BatchSchedCB, BaseSchedCB) and issubclass(RecorderCB, Callback)
+        assert sched.schedo is not first
+        assert len(rec.recs['lr']) == 10
+        assert issubclass(BatchSchedCB, BaseSchedCB)
+        assert issubclass(RecorderCB, Callback)
     rec.plot()
     assert len(plt.get_fignums()) == 2
     plt.close('all')
     class Seen(HasLearnCB):
         def after_fit(self, learn): assert self.learn is learn
     seen = Seen()
-    Learner(get_model(), dls(), F.cross_entropy).fit(1, cbs=[seen, EpochSchedCB(partial(lr_scheduler.ExponentialLR, gamma=0.9))])
+    decay = EpochSchedCB(partial(lr_scheduler.ExponentialLR, gamma=0.9))
+    Learner(get_model(), dls(), F.cross_entropy).fit(1, cbs=[seen, decay])
     assert seen.learn is None
 
 
@@ -455,24 +538,38 @@ def test_training_functions(capsys):
     assert capsys.readouterr().out == '0.50, 0.75\n'
     x,y = (torch.cat(o) for o in zip(*data()))
     ds = Dataset(x, y)
-    assert len(ds) == 37 and isinstance(ds[0], tuple) and ds[0][1] == y[0] and torch.equal(ds[[1, 2]][0], x[1:3]) and torch.equal(ds[2:5][1], y[2:5]) and ds.x is x and ds.y is y
+    assert len(ds) == 37
+    assert isinstance(ds[0], tuple)
+    assert ds[0][1] == y[0]
+    assert torch.equal(ds[[1, 2]][0], x[1:3])
+    assert torch.equal(ds[2:5][1], y[2:5])
+    assert ds.x is x
+    assert ds.y is y
     train,valid = get_dls(ds, ds, 4, num_workers=0)
-    assert next(iter(train))[0].shape == (4, 6) and next(iter(valid))[0].shape == (8, 6) and torch.equal(next(iter(valid))[0], x[:8])
+    assert next(iter(train))[0].shape == (4, 6)
+    assert next(iter(valid))[0].shape == (8, 6)
+    assert torch.equal(next(iter(valid))[0], x[:8])
     model = get_model()
     loss,acc = fit(2, model, F.cross_entropy, optim.SGD(model.parameters(), 0.1), train, valid)
     lines = capsys.readouterr().out.splitlines()
-    assert isinstance(loss, float) and isinstance(acc, float) and [line.split()[0] for line in lines] == ['0', '1'] and all(len(line.split()) == 3 for line in lines)
+    assert isinstance(loss, float)
+    assert isinstance(acc, float)
+    assert [line.split()[0] for line in lines] == ['0', '1']
+    assert all(len(line.split()) == 3 for line in lines)
 
 
 def test_datasets_functions():
-    from miniai.datasets import DataLoaders, collate_dict, get_grid, inplace, show_image, show_images, subplots
+    from miniai.datasets import DataLoaders, collate_dict, get_grid, inplace
+    from miniai.datasets import show_image, show_images, subplots
     import matplotlib.pyplot as plt, datasets
     @inplace
     def add(b): b['y'] = b['x']*2
     b = dict(x=1)
     assert add(b) is b and b['y'] == 2 and inplace(lambda o: o.append(1))([0]) == [0, 1]
-    features = datasets.Features(image=datasets.Sequence(datasets.Value('float32')), label=datasets.Value('int64'))
-    rows = datasets.Dataset.from_dict(dict(image=[[0., 1.]]*10, label=list(range(10))), features=features).with_format('torch')
+    features = datasets.Features(image=datasets.Sequence(datasets.Value('float32')),
+                                 label=datasets.Value('int64'))
+    rows = datasets.Dataset.from_dict(dict(image=[[0., 1.]]*10, label=list(range(10))),
+                                      features=features).with_format('torch')
     xb,yb = collate_dict(rows)([rows[i] for i in range(4)])
     assert xb.shape == (4, 2) and yb.tolist() == [0, 1, 2, 3]
     dls = DataLoaders.from_dd(datasets.DatasetDict(train=rows, test=rows), 4, num_workers=0)
@@ -522,7 +619,8 @@ def test_a_notebooks_script_from_star_imports(tmp_path):
         learn = Learner(model, dls, F.cross_entropy, lr=1e-4, cbs=[TrainCB(), DeviceCB(), LRFind()])
         learn.fit(5)
         cbs = [DeviceCB(), MetricsCB(), ProgressCB(plot=True)]
-        xtra = [BatchSchedCB(partial(optim.lr_scheduler.OneCycleLR, max_lr=0.05, total_steps=3*len(dls.train)))]
+        one_cycle = partial(optim.lr_scheduler.OneCycleLR, max_lr=0.05, total_steps=3*len(dls.train))
+        xtra = [BatchSchedCB(one_cycle)]
         learn = TrainLearner(model, dls, F.cross_entropy, lr=0.05, cbs=cbs+xtra, opt_func=optim.AdamW)
         learn.fit(3)
         learn.fit(1, cbs=NBatchCB(2)); assert learn.iter == 1
@@ -530,10 +628,78 @@ def test_a_notebooks_script_from_star_imports(tmp_path):
         assert torch.load('m.pkl', weights_only=False)(x[:2]).shape == (2, 3)
         assert (learn.model(x).argmax(1) == y).float().mean() > 0.8
     '''
-    res = subprocess.run([sys.executable, '-c', textwrap.dedent(code)], cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(ROOT)}, capture_output=True, text=True)
+    res = subprocess.run([sys.executable, '-c', textwrap.dedent(code)], cwd=tmp_path,
+                         env={**os.environ, 'PYTHONPATH': str(ROOT)}, capture_output=True, text=True)
     assert res.returncode == 0, res.stderr
 
 
 def test_a_whole_learner_model_pickles():
     learn = Learner(get_model(), dls(), F.cross_entropy, cbs=[MetricsCB(accuracy=Accuracy())])
     assert pickle.loads(pickle.dumps(learn.model))(torch.ones(1, 6)).shape == (1, 3)
+
+
+class CourseLearner:
+    "A learner as a notebook brings it, with what section 4 of COMPAT says and nothing more"
+    def __init__(self, model, dls, loss_func, lr=0.1, cbs=None, opt_func=optim.SGD):
+        self.model,self.dls,self.loss_func,self.lr,self.opt_func = model,dls,loss_func,lr,opt_func
+        self.cbs = fc.L(cbs)
+
+    @with_cbs('batch')
+    def _one_batch(self):
+        self.predict()
+        self.callback('after_predict')
+        self.get_loss()
+        self.callback('after_loss')
+        if not self.training: return
+        self.backward()
+        self.callback('after_backward')
+        self.step()
+        self.callback('after_step')
+        self.zero_grad()
+
+    @with_cbs('epoch')
+    def _one_epoch(self):
+        for self.iter,self.batch in enumerate(self.dl): self._one_batch()
+
+    def one_epoch(self, training):
+        self.model.train(training)
+        self.dl = self.dls.train if training else self.dls.valid
+        self._one_epoch()
+
+    @with_cbs('fit')
+    def _fit(self):
+        for self.epoch in self.epochs:
+            self.one_epoch(True)
+            with torch.no_grad(): self.one_epoch(False)
+
+    def fit(self, n_epochs=1):
+        self.n_epochs,self.epochs = n_epochs,range(n_epochs)
+        self.opt = self.opt_func(self.model.parameters(), self.lr)
+        self._fit()
+
+    def __getattr__(self, name):
+        if name in ('predict', 'get_loss', 'backward', 'step', 'zero_grad'): return partial(self.callback,
+                                                                                            name)
+        raise AttributeError(name)
+    def callback(self, name): run_cbs(self.cbs, name, self)
+    @property
+    def training(self): return self.model.training
+
+
+def test_our_callbacks_work_with_a_learner_of_a_notebooks_own(capsys):
+    from miniai.sched import OneCycle, ParamScheduler, RecorderCB, sched_lin
+    from miniai.sgd import BatchSchedCB, EpochSchedCB
+    import matplotlib.pyplot as plt
+    plateau = EpochSchedCB(partial(lr_scheduler.ReduceLROnPlateau, patience=1))
+    many = [TrainCB(), DeviceCB('cpu'), MetricsCB(Accuracy()), ProgressCB(plot=True), RecorderCB(), plateau]
+    ours = Learner(get_model(), dls(), F.cross_entropy, cbs=many, opt_func=optim.SGD)
+    theirs = CourseLearner(get_model(), dls(), F.cross_entropy, cbs=many)
+    ours.fit(2)
+    theirs.fit(2)
+    assert torch.equal(values(ours), values(theirs))
+    lines = [line.split()[:4] for line in capsys.readouterr().out.splitlines()]
+    assert lines[:5] == lines[5:] and len(lines) == 10
+    for cb in (OneCycle(), ParamScheduler('lr', sched_lin(0.1, 0)), SingleBatchCB(), LRFinderCB(),
+               BatchSchedCB(partial(lr_scheduler.StepLR, step_size=1))):
+        CourseLearner(get_model(), dls(), F.cross_entropy, cbs=[TrainCB(), cb]).fit(1)
+    plt.close('all')

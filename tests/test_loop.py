@@ -4,9 +4,10 @@ from functools import partial
 from types import SimpleNamespace
 import pytest, torch, torch.nn.functional as F
 from torch import nn
-from miniai.learner import (Accuracy, Callback, CancelBatchException, CancelEpochException, CancelFitException, DeviceCB, Learner, MetricsCB,
+from miniai.learner import (Accuracy, Callback, CancelBatchException, CancelEpochException,
+                            CancelFitException, DeviceCB, Learner, MetricsCB,
                             MomentumLearner, ProgressCB, TrainCB, TrainLearner)
-from miniai.loop import ACTIONS, EVENTS
+from miniai.loop import ACTIONS, EVENTS, Host, Order, batch_size, loss_of, set_lr
 from miniai.optim import SGD
 from tests.small import Quiet, TwoInputs, batches, make, net, weights
 
@@ -19,11 +20,13 @@ class Recorder(Callback):
         def told(learn):
             self.events.append(name)
             if name in ACTIONS: getattr(TrainCB, name)(TrainCB(), learn)
-            if name == self.at and self.events.count(name) == self.nth and self.error: raise self.error('raised by the test')
+            if self.error and name == self.at and self.events.count(name) == self.nth:
+                raise self.error('raised by the test')
         return told
 
 
-TRAIN = 'before_batch predict after_predict get_loss after_loss backward after_backward step after_step zero_grad after_batch cleanup_batch'.split()
+TRAIN = '''before_batch predict after_predict get_loss after_loss backward after_backward step after_step
+    zero_grad after_batch cleanup_batch'''.split()
 
 
 VALID = 'before_batch predict after_predict get_loss after_loss after_batch cleanup_batch'.split()
@@ -41,11 +44,12 @@ for _e in EVENTS: setattr(Rec, _e, None)
 def test_order_of_events(epochs, n, v):
     rec = Rec()
     make([rec], batches(n), batches(v) if v else None).fit(epochs)
-    assert rec.events == ['before_fit', *(part(TRAIN, n) + (part(VALID, v) if v else []))*epochs, 'after_fit', 'cleanup_fit']
+    assert rec.events == ['before_fit', *(part(TRAIN, n) + (part(VALID, v) if v else []))*epochs, 'after_fit',
+                          'cleanup_fit']
 
 
 def expected(at, error, nth=1, epochs=2, n=2, v=2):
-    "The events of a fit in which `error` is raised at the `nth` time of event `at`: the protocol, written down a second time"
+    "The events of a fit with `error` at the `nth` time of event `at`: the protocol, a second time"
     events = []
     def tell(name):
         events.append(name)
@@ -63,7 +67,8 @@ def expected(at, error, nth=1, epochs=2, n=2, v=2):
         for _ in range(k): level('batch', CancelBatchException, lambda: batch(names))
     def fit():
         for _ in range(epochs):
-            for names,k in ((TRAIN[1:-2], n), (VALID[1:-2], v)): level('epoch', CancelEpochException, lambda: epoch(names, k))
+            for names,k in ((TRAIN[1:-2], n), (VALID[1:-2], v)): level('epoch', CancelEpochException,
+                                                                       lambda: epoch(names, k))
     try: level('fit', CancelFitException, fit)
     except error or (): return events,error
     return events,None
@@ -74,7 +79,8 @@ class Guest(Callback):
 
 
 @pytest.mark.parametrize('at', EVENTS)
-@pytest.mark.parametrize('error', [CancelBatchException, CancelEpochException, CancelFitException, KeyError, KeyboardInterrupt])
+@pytest.mark.parametrize('error', [CancelBatchException, CancelEpochException, CancelFitException, KeyError,
+                                   KeyboardInterrupt])
 @pytest.mark.parametrize('nth', [1, 3])
 def test_every_cancel_from_every_event(at, error, nth):
     rec,guest = Rec(at, error, nth),Guest()
@@ -114,7 +120,8 @@ def test_each_cleanup_is_told_even_if_one_fails():
 
 def test_order_is_by_number_and_stable():
     names = []
-    def cb(name, number): return type(name, (Callback,), dict(order=number, before_fit=lambda self, learn: names.append(name)))()
+    def cb(name, number): return type(name, (Callback,),
+                                      dict(order=number, before_fit=lambda self, learn: names.append(name)))()
     make([cb('c', 2), cb('a', 0), cb('d', 2), cb('b', 0)]).fit(0)
     assert names == ['a', 'b', 'c', 'd']
 
@@ -149,7 +156,10 @@ def test_state_during_and_after_a_fit():
     learn = make([Quiet()])
     learn.fit(3)
     assert (learn.n_epochs, learn.epoch, learn.iter, list(learn.epochs)) == (3, 2, 2, [0, 1, 2])
-    assert learn.preds.shape == (3, 3) and learn.loss.dim() == 0 and len(learn.batch) == 2 and isinstance(learn.opt, SGD)
+    assert learn.preds.shape == (3, 3)
+    assert learn.loss.dim() == 0
+    assert len(learn.batch) == 2
+    assert isinstance(learn.opt, SGD)
     assert not learn.training and len(learn.history) == 6
     assert list(learn.history[0]) == ['loss', 'epoch', 'train', 'time', 'fit']
 
@@ -183,7 +193,8 @@ def test_opt_func_may_have_just_step_and_zero_grad():
 
 def test_an_unknown_attribute_is_named_with_its_class_and_the_nearest_one():
     learn = make(cls=TrainLearner)
-    with pytest.raises(AttributeError, match='TrainLearner has no attribute n_epoch: did you mean one_epoch'): learn.n_epoch
+    with pytest.raises(AttributeError,
+                       match='TrainLearner has no attribute n_epoch: did you mean one_epoch'): learn.n_epoch
     learn.fit(1)
     with pytest.raises(AttributeError, match='no attribute losss: did you mean loss?'): learn.losss
     assert getattr(learn, 'history_of_things', 3) == 3
@@ -211,11 +222,14 @@ def test_several_inputs_and_targets():
     data = [(x, x, y, y) for x,y in batches()]
     def loss(preds, a, b): return F.cross_entropy(preds, a) + F.cross_entropy(preds, b)
     def first(preds, targets): return (preds.argmax(1) == targets[0]).float().mean()
-    for kwargs in (dict(cbs=[TrainCB(n_inp=2), Quiet(first)]), dict(cbs=[TrainCB(), Quiet(first)], n_inp=2), dict(cbs=[Quiet(first)], n_inp=2)):
+    for kwargs in (dict(cbs=[TrainCB(n_inp=2), Quiet(first)]), dict(cbs=[TrainCB(), Quiet(first)], n_inp=2),
+                   dict(cbs=[Quiet(first)], n_inp=2)):
         learn = make(train=data, valid=data, model=TwoInputs(), loss_func=loss, **kwargs)
         preds,targets = learn.get_preds()  # before the first fit, too
         learn.fit(1)
-        assert preds.shape == (27, 3) and torch.equal(targets[0], torch.cat([y for _,_,y,_ in data])) and len(targets) == 2
+        assert preds.shape == (27, 3)
+        assert torch.equal(targets[0], torch.cat([y for _,_,y,_ in data]))
+        assert len(targets) == 2
         assert learn.history[-1]['first'] == pytest.approx(first(*learn.get_preds()).item(), rel=1e-6)
 
 
@@ -243,8 +257,10 @@ def test_a_model_that_returns_its_own_loss():
 def test_inputs_alone():
     learn = make([Quiet(mse=F.mse_loss)], [x for x,_ in batches()], None, nn.Linear(6, 6), loss_func=None)
     learn.fit(1)  # a bare tensor is its own target
-    assert learn.loss_func is F.mse_loss and learn.history[0]['mse'] == pytest.approx(learn.history[0]['loss'])
-    learn = make([], [(x,) for x,_ in batches()], None, nn.Linear(6, 6), loss_func=lambda preds: preds.pow(2).mean())
+    assert learn.loss_func is F.mse_loss
+    assert learn.history[0]['mse'] == pytest.approx(learn.history[0]['loss'])
+    learn = make([], [(x,) for x,_ in batches()], None, nn.Linear(6, 6),
+                 loss_func=lambda preds: preds.pow(2).mean())
     learn.fit(1)
 
 
@@ -257,19 +273,24 @@ def test_no_validation_set():
 def test_a_loss_is_picked_and_said(capsys):
     learn = make(loss_func=None)
     learn.fit(1)
-    assert learn.loss_func is F.cross_entropy and capsys.readouterr().out.count('loss_func: cross_entropy') == 1
+    assert learn.loss_func is F.cross_entropy
+    assert capsys.readouterr().out.count('loss_func: cross_entropy') == 1
     data = [(x, x) for x,_ in batches()]
     learn = make([], data, data, nn.Linear(6, 6), loss_func=None)
     learn.fit(1)
     assert learn.loss_func is F.mse_loss
-    with pytest.raises(ValueError, match=r"can't pick a loss for predictions \(8, 5\) float32 and targets \(8, 6\) float32"):
+    with pytest.raises(ValueError,
+                       match=r"can't pick a loss for predictions \(8, 5\) float32 and targets \(8, 6\) "
+                             r"float32"):
         make([], data, data, nn.Linear(6, 5), loss_func=None).fit(1)
 
 
 @pytest.mark.parametrize('change,words', [
     (dict(loss_func=F.mse_loss), 'pass loss_func=F.cross_entropy'),
-    (dict(model=nn.Linear(6, 2), loss_func=F.cross_entropy), r'cross_entropy failed on predictions \(8, 2\) float32 and targets \(8,\) int64, in batch 0'),
-    (dict(loss_func=nn.L1Loss(reduction='oops')), 'L1Loss failed'), (dict(cbs=[MetricsCB]), r'write MetricsCB\(\)'),
+    (dict(model=nn.Linear(6, 2), loss_func=F.cross_entropy),
+     r'cross_entropy failed on predictions \(8, 2\) float32 and targets \(8,\) int64, in batch 0'),
+    (dict(loss_func=nn.L1Loss(reduction='oops')), 'L1Loss failed'),
+    (dict(cbs=[MetricsCB]), r'write MetricsCB\(\)'),
     (dict(cbs=[MetricsCB]), 'callbacks are objects')])
 def test_errors_say_what_to_do(change, words):
     with pytest.raises((TypeError, ValueError, IndexError, RuntimeError), match=words): make(**change).fit(1)
@@ -301,3 +322,119 @@ def test_few_frames_of_ours_stand_between_call_and_failing_line():
         try: make(cbs, model=Boom()).fit(1)
         except RuntimeError as e: frames = traceback.extract_tb(e.__traceback__)
         assert sum('miniai' in f.filename and 'tests' not in f.filename for f in frames) <= 12
+
+
+# ---- found by using it
+
+class ForAnotherLibrary:
+    def on_epoch_end(self, learn): pass
+
+
+@pytest.mark.parametrize('cb', [ForAnotherLibrary(), print, lambda learn: None, Callback(), 3], ids=str)
+def test_what_would_never_be_called_is_refused(cb):
+    for f in (lambda: make([cb]), lambda: make().fit(1, cbs=[cb]),
+              lambda: make().cbs.append(cb) or make([cb])):
+        with pytest.raises(TypeError, match='no method named like an event'): f()
+
+
+@pytest.mark.parametrize('error', [torch.OutOfMemoryError, MemoryError, KeyError, AssertionError])
+def test_an_error_in_the_loss_keeps_its_type_and_says_what_came(error):
+    def loss(preds, targ): raise error('no room')
+    with pytest.raises(error) as e: make(loss_func=loss).fit(1)
+    assert any('loss failed on predictions (8, 3) float32' in note for note in e.value.__notes__)
+
+
+def test_the_orders_are_those_that_are_written_down():
+    from miniai.learner import (AccumulateCB, CheckpointCB, ClipGradCB, EarlyStoppingCB, LogCB, NaNStopCB,
+                                SaveBestCB,
+                                SingleBatchCB)
+    from miniai.sched import BatchSchedCB, OneCycle, ParamScheduler, RecorderCB
+    groups = [[AccumulateCB], [DeviceCB, TrainCB, MetricsCB], [ProgressCB], [ClipGradCB], [RecorderCB],
+              [ParamScheduler, OneCycle, BatchSchedCB], [SaveBestCB], [EarlyStoppingCB], [LogCB],
+              [SingleBatchCB, NaNStopCB], [CheckpointCB]]
+    orders = [{cls.order for cls in group} for group in groups]
+    assert all(len(o) == 1 for o in orders)
+    flat = [o.pop() for o in orders]
+    assert flat == sorted(set(flat)) == [Order.accumulate, Order.usual, Order.progress, Order.clip,
+                                         Order.record,
+                                         Order.schedule, Order.save, Order.stop, Order.log, Order.cancel,
+                                         Order.checkpoint]
+
+
+def test_data_may_be_two_loaders_or_one():
+    train,valid = batches(),batches(3, seed=1)
+    for dls,parts in (((train, valid), 2), ((train,), 1), (train, 1), (iter(train), 1), ((train, None), 1)):
+        learn = Learner(net(), dls, F.cross_entropy, cbs=Quiet())
+        learn.fit(1)
+        assert len(learn.history) == parts
+    data_set = torch.utils.data.TensorDataset(*(torch.cat(o) for o in zip(*train)))
+    for dls in (data_set, (data_set, data_set),
+                Learner(net(), (train, data_set.tensors)).dls and (train, data_set)):
+        with pytest.raises(TypeError,
+                           match='TensorDataset does not: make one of it, DataLoader'): Learner(net(), dls)
+
+
+def test_the_optimizers_life():
+    learn = make(lr=0.1)
+    learn.fit(1)
+    opt = learn.opt
+    opt.param_groups[0]['lr'] = 0.05
+    learn.fit(1, keep_opt=True)
+    assert learn.opt is opt and opt.param_groups[0]['lr'] == 0.05
+    learn.fit(1, keep_opt=True, lr=0.3)
+    assert learn.opt is opt and opt.param_groups[0]['lr'] == 0.3
+    learn.next_opt = torch.optim.SGD(learn.model.parameters(), lr=0.02)
+    learn.fit(1)
+    assert learn.opt.param_groups[0]['lr'] == 0.02 and learn.next_opt is None
+    learn.fit(1)
+    assert learn.opt.param_groups[0]['lr'] == 0.1
+
+
+def test_set_lr_keeps_the_proportions_of_groups():
+    groups = [dict(params=[nn.Parameter(torch.zeros(1))], lr=lr) for lr in (0.1, 0.01)]
+    opt = torch.optim.SGD(groups)
+    set_lr(opt, 0.5)
+    assert [g['lr'] for g in opt.param_groups] == pytest.approx([0.5, 0.05])
+
+
+def test_a_subclass_may_tell_of_more_events():
+    class Twice(Learner):
+        events = (*Learner.events, 'before_second')
+        @property
+        def training(self): return self.model.training
+        def step(self):
+            self.callback('before_second')
+            self.opt.step()
+    heard = []
+    class Hears(Callback):
+        def before_second(self, learn): heard.append(learn.iter)
+    make([Hears()], cls=Twice).fit(1)
+    assert heard == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match='Hears.before_second is not an event'): make([Hears()])
+
+
+def test_a_cancel_in_a_cleanup_does_not_swallow_an_error():
+    class Cancels(Callback):
+        def after_batch(self, learn): raise KeyError('real')
+        def cleanup_batch(self, learn): raise CancelBatchException()
+    with pytest.raises(KeyError, match='real'): make([Cancels()]).fit(1)
+
+
+def test_guests_for_a_while():
+    learn,guest = make(),Guest()
+    with learn.with_guests(guest):
+        assert list(learn.cbs) == [guest]
+        learn.batch = batches()[0]
+        learn.predict()
+        assert learn.preds.shape == (8, 3)
+    assert list(learn.cbs) == []
+    assert loss_of(learn, learn.preds, learn.batch[1]) > 0 and batch_size(learn.batch) == 8
+
+
+def test_target_keys_name_the_targets_of_a_dictionary():
+    data = [dict(x=x, kind=y) for x,y in batches()]
+    learn = make([Quiet(Accuracy())], data, data, target_keys=['kind'])
+    learn.fit(1)
+    preds,targets = learn.get_preds()
+    assert torch.equal(targets, torch.cat([d['kind'] for d in data]))
+    assert Learner.events == Host.events == EVENTS

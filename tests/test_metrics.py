@@ -1,7 +1,11 @@
 "Metrics, and the bar and table that show them"
 import re, subprocess, sys, textwrap
+from functools import partial
+from types import SimpleNamespace
 import pytest, torch, torch.nn.functional as F
+from torch import nn
 from miniai.learner import Accuracy, Callback, MetricsCB, ProgressCB
+from miniai.metrics import FuncMetric, Mean, results_of
 from tests.conftest import ROOT
 from tests.small import Quiet, batches, make
 
@@ -19,13 +23,15 @@ def test_metrics_equal_those_of_the_whole_set_at_once():
     preds = learn(x)
     row = learn.history[-1]
     assert row['loss'] == pytest.approx(F.cross_entropy(preds, y).item(), rel=1e-5)
-    assert row['Accuracy'] == row['half'] == pytest.approx((preds.argmax(1) == y).float().mean().item(), rel=1e-6)
+    assert row['Accuracy'] == row['half'] == pytest.approx((preds.argmax(1) == y).float().mean().item(),
+                                                           rel=1e-6)
     assert list(row) == ['Accuracy', 'half', 'loss', 'epoch', 'train', 'time', 'fit']
 
 
 def test_metrics_agree_with_torchmetrics():
     tm = pytest.importorskip('torchmetrics')
-    learn = make([Quiet(ours=Accuracy(), theirs=tm.Accuracy('multiclass', num_classes=3), f1=tm.F1Score('multiclass', num_classes=3, average='macro'))],
+    learn = make([Quiet(ours=Accuracy(), theirs=tm.Accuracy('multiclass', num_classes=3),
+                        f1=tm.F1Score('multiclass', num_classes=3, average='macro'))],
                  valid=batches(7, 16, short=5, seed=4))
     learn.fit(2)
     for row in learn.history: assert row['ours'] == pytest.approx(row['theirs'], rel=1e-6)
@@ -35,8 +41,11 @@ def test_metrics_agree_with_torchmetrics():
 
 
 def test_an_epoch_without_batches_is_an_error_that_says_which():
-    with pytest.raises(ValueError, match='the training loader gave no batch'): make([Quiet(Accuracy())], train=[], valid=None).fit(1)
-    with pytest.raises(ValueError, match='the validation loader gave no batch'): make([Quiet()], valid=[]).fit(1)
+    with pytest.raises(ValueError, match='the training loader gave no batch'): make([Quiet(Accuracy())],
+                                                                                    train=[],
+                                                                                    valid=None).fit(1)
+    with pytest.raises(ValueError, match='the validation loader gave no batch'): make([Quiet()],
+                                                                                      valid=[]).fit(1)
     learn = make([Quiet()], train=iter(batches()), valid=None)
     with pytest.raises(ValueError, match='used up'): learn.fit(2)
     assert [r['epoch'] for r in learn.history] == [0]
@@ -50,7 +59,8 @@ class Reads(torch.overrides.TorchFunctionMode):
         self.found = []
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, '__name__', '')
-        if name in self.NAMES or (name == 'to' and any(str(a) == 'cpu' for a in [*args[1:], *(kwargs or {}).values()])): self.found.append(name)
+        given = [*args[1:], *(kwargs or {}).values()]
+        if name in self.NAMES or name == 'to' and any(str(a) == 'cpu' for a in given): self.found.append(name)
         return func(*args, **(kwargs or {}))
 
 
@@ -70,7 +80,8 @@ def test_nothing_is_read_back_in_the_batch_loop():
     assert reads.found == ['item']
 
 
-def script(code): return subprocess.run([sys.executable, '-c', textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True, timeout=120)
+def script(code): return subprocess.run([sys.executable, '-c', textwrap.dedent(code)], cwd=ROOT,
+                                        capture_output=True, text=True, timeout=120)
 
 
 def test_a_log_file_gets_a_plain_table():
@@ -81,7 +92,9 @@ def test_a_log_file_gets_a_plain_table():
         make([MetricsCB(accuracy=Accuracy()), ProgressCB(plot=True)]).fit(2)''')
     assert res.returncode == 0, res.stderr
     lines = res.stdout.splitlines()
-    assert lines[0].split() == ['accuracy', 'loss', 'epoch', 'train', 'time'] and len(lines) == 5 and res.stderr == ''
+    assert lines[0].split() == ['accuracy', 'loss', 'epoch', 'train', 'time']
+    assert len(lines) == 5
+    assert res.stderr == ''
     assert not re.search(r'[\x00-\x09\x0b-\x1f]', res.stdout)
 
 
@@ -92,5 +105,128 @@ def test_progress_gives_the_log_back_and_closes_its_bars():
     learn = make([metrics, progress])
     with pytest.raises(RuntimeError): learn.fit(1, cbs=Boom())
     assert '_log' not in vars(metrics) and progress.mbar.disable or progress.mbar.pos
-    assert ProgressCB.order == MetricsCB.order + 1 and {'mbar', 'first', 'losses', 'val_losses'} <= set(vars(progress))
+    assert ProgressCB.order == MetricsCB.order + 1
+    assert {'mbar', 'first', 'losses', 'val_losses'} <= set(vars(progress))
     make([ProgressCB()]).fit(1)  # works without metrics
+
+
+# ---- found by using it: numbers that were wrong without a word
+
+SHAPES = [((8, 3), (8, 1)), ((8, 1), (8,)), ((8, 1), (8, 1)), ((8,), (8,)), ((8, 3), (7,)), ((8, 3, 5), (8,))]
+
+@pytest.mark.parametrize('preds,targ', SHAPES)
+def test_accuracy_refuses_what_it_would_broadcast(preds, targ):
+    with pytest.raises(ValueError, match='Accuracy needs a row of scores for each label'):
+        Accuracy().update(torch.zeros(preds), torch.zeros(targ).long())
+
+
+def test_accuracy_of_each_pixel():
+    acc,preds,targ = Accuracy(),torch.randn(4, 3, 5, 6),torch.randint(0, 3, (4, 5, 6))
+    acc.update(preds, targ)
+    assert acc.compute() == (preds.argmax(1) == targ).float().mean()
+
+
+@pytest.mark.parametrize('ms,named', [((Accuracy(), Accuracy()), {}), ((Accuracy(),),
+                                                                       dict(Accuracy=Accuracy())),
+                                      ((), dict(loss=Accuracy())), ((), dict(epoch=Accuracy())),
+                                      ((F.mse_loss, F.mse_loss), {}),
+                                      ((), dict(train=Accuracy())), ((), dict(time=Accuracy()))], ids=str)
+def test_no_two_columns_have_one_name(ms, named):
+    with pytest.raises(ValueError, match='is taken'): MetricsCB(*ms, **named)
+
+
+@pytest.mark.parametrize('m', [lambda preds,targ: 0, partial(F.mse_loss, reduction='sum')],
+                         ids=['lambda', 'partial'])
+def test_what_has_no_name_asks_for_one(m):
+    with pytest.raises(ValueError, match='has no name: write MetricsCB'): MetricsCB(m)
+    assert list(MetricsCB(mine=m).metrics) == ['mine'] and list(MetricsCB(F.l1_loss).metrics) == ['l1_loss']
+
+
+def test_a_value_that_is_not_one_number_names_the_metric():
+    tm = pytest.importorskip('torchmetrics')
+    learn = make([Quiet(each=tm.Accuracy('multiclass', num_classes=3, average='none'))])
+    with pytest.raises(TypeError, match=r'the metric each gave \(3,\) float32'): learn.fit(1)
+
+
+def test_a_collection_adds_its_items():
+    tm = pytest.importorskip('torchmetrics')
+    make_accuracy = partial(tm.Accuracy, 'multiclass', num_classes=3, average='micro')
+    learn = make([Quiet(tm.MetricCollection(dict(acc=make_accuracy(), top2=make_accuracy(top_k=2))),
+                        mine=Accuracy())])
+    learn.fit(1)
+    row = learn.history[-1]
+    assert list(row)[:4] == ['acc', 'top2', 'mine', 'loss'] and row['acc'] == pytest.approx(row['mine'])
+    with pytest.raises(ValueError, match='two metrics are named acc'):
+        make([Quiet(tm.MetricCollection(dict(acc=make_accuracy())), acc=Accuracy())]).fit(1)
+
+
+class Outputs(nn.Module):
+    "A model that gives its scores in some wrapping"
+    def __init__(self, wrap):
+        super().__init__()
+        self.l,self.wrap = nn.Linear(6, 3),wrap
+    def forward(self, x, labels=None):
+        out = self.l(x)
+        return self.wrap(out, None if labels is None else F.cross_entropy(out, labels))
+
+
+def test_a_models_own_loss_and_its_logits():
+    for wrap in (lambda out,loss: SimpleNamespace(loss=loss, logits=out),
+                 lambda out,loss: dict(loss=loss, logits=out)):
+        data = [dict(x=x, labels=y) for x,y in batches()]
+        learn = make([Quiet(Accuracy())], data, data, Outputs(wrap), loss_func='model')
+        learn.fit(1)
+        preds,targ = learn.get_preds()
+        assert preds.shape == (27, 3)
+        assert learn.history[-1]['Accuracy'] == pytest.approx((preds.argmax(1) == targ).float().mean().item())
+
+
+def test_outputs_in_tuples_and_dictionaries():
+    def tuple_loss(out, targ): return F.cross_entropy(out[0], targ) + out[1].mean()
+    def dict_loss(out, targ): return F.cross_entropy(out['a'], targ)
+    def share(out, targ):
+        scores = out[0] if isinstance(out, tuple) else out['a']
+        return (scores.argmax(1) == targ).float().mean()
+    for wrap,loss in ((lambda out,_: (out, out.pow(2)), tuple_loss),
+                      (lambda out,_: dict(a=out, b=out*2), dict_loss)):
+        learn = make([Quiet(share)], model=Outputs(wrap), loss_func=loss)
+        learn.fit(1)
+        preds,targ = learn.get_preds()
+        assert type(preds) in (tuple, dict) and learn.history[-1]['share'] == pytest.approx(share(preds,
+                                                                                                  targ).item())
+
+
+def test_metrics_without_targets():
+    def size(preds): return preds.pow(2).mean()
+    data = [(x,) for x,_ in batches()]
+    learn = make([Quiet(size)], data, data, loss_func=lambda preds: preds.pow(2).mean())
+    learn.fit(1)
+    preds,targ = learn.get_preds()
+    assert targ is None and learn.history[-1]['size'] == pytest.approx(preds.pow(2).mean().item(), rel=1e-5)
+
+
+def test_rows_of_several_fits_can_be_told_apart():
+    learn = make([Quiet()])
+    learn.fit(2)
+    learn.fit(1)
+    learn.validate()
+    assert [(r['fit'], r['epoch'], r['train']) for r in learn.history] == [
+        (1, 0, 'train'), (1, 0, 'eval'), (1, 1, 'train'), (1, 1, 'eval'), (2, 0, 'train'), (2, 0, 'eval')]
+    assert '3 epochs done' in repr(learn)
+
+
+def test_metrics_of_half_precision_do_not_overflow():
+    mean = Mean()
+    for _ in range(100): mean.update(torch.tensor(1000., dtype=torch.float16), 64)
+    assert mean.compute() == 1000
+    metric = FuncMetric(F.mse_loss)
+    metric.update(torch.ones(4), torch.zeros(4))
+    metric.update(torch.ones(1), torch.ones(1))
+    assert metric.compute() == pytest.approx(0.8)
+
+
+def test_what_metrics_get():
+    learn = SimpleNamespace(preds=torch.ones(2, requires_grad=True), batch=(1, 2, 3))
+    preds,targets = results_of(learn)
+    assert not preds.requires_grad and targets == ((2, 3),)
+    assert results_of(SimpleNamespace(preds=torch.ones(1), batch=(1,)))[1] == ()

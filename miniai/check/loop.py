@@ -57,15 +57,20 @@ def check_learner(
     yield case('the fit cancelled before it began',
                'before_fit belongs inside the `try`, and of what is cancelled its after is skipped.',
                1, 1, 'before_fit', CancelFitException)
-    yield case('any other error', 'Catch the cancel exceptions only: another error travels on, after the cleanup, which '
+    yield case('any other error',
+               'Catch the cancel exceptions only: another error travels on, after the cleanup, which '
                'belongs into a `finally`; and before_batch inside the `try`.', 1, 1, 'before_batch', KeyError)
-    yield case('a batch cancelled', 'Catch CancelBatchException around each batch: its after is skipped, the next '
+    yield case('a batch cancelled',
+               'Catch CancelBatchException around each batch: its after is skipped, the next '
                'batch follows.', 2, 2, 'before_batch', CancelBatchException)
-    yield case('an epoch cancelled from a batch', "It is not the batch's exception: let it through to the epoch. "
+    yield case('an epoch cancelled from a batch',
+               "It is not the batch's exception: let it through to the epoch. "
                + _ALWAYS, 2, 2, 'after_batch', CancelEpochException)
-    yield case('the fit cancelled from a batch', 'It leaves all levels, and each of them cleans up. ' + _ALWAYS,
+    yield case('the fit cancelled from a batch',
+               'It leaves all levels, and each of them cleans up. ' + _ALWAYS,
                2, 2, 'after_batch', CancelFitException)
-    yield case('a cancel from a cleanup', 'A cancel may come from the cleanup too: what it cancels is over already, '
+    yield case('a cancel from a cleanup',
+               'A cancel may come from the cleanup too: what it cancels is over already, '
                'so catch it there.', 2, 2, 'cleanup_batch', CancelBatchException)
 
 

@@ -14,7 +14,8 @@ class Dls:
 
 def data():
     g = torch.Generator().manual_seed(0)
-    return [(torch.randn(64, 784, generator=g), torch.randint(0, 10, (64,), generator=g)) for _ in range(N_BATCHES)]
+    return [(torch.randn(64, 784, generator=g),
+             torch.randint(0, 10, (64,), generator=g)) for _ in range(N_BATCHES)]
 
 
 def mlp():
@@ -41,7 +42,8 @@ def by_hand(batches):
 
 
 def ours(batches):
-    learn = Learner(mlp(), Dls(batches), F.cross_entropy, 0.01, [MetricsCB(accuracy=Accuracy()), ProgressCB(), DeviceCB('cpu')], torch.optim.SGD)
+    learn = Learner(mlp(), Dls(batches), F.cross_entropy, 0.01,
+                    [MetricsCB(accuracy=Accuracy()), ProgressCB(), DeviceCB('cpu')], torch.optim.SGD)
     with redirect_stdout(io.StringIO()): learn.fit(1)
     return learn.history[-1]['loss'],learn.history[-1]['accuracy']
 
@@ -70,10 +72,12 @@ def lightning(batches):
         def training_step(self, batch, i):
             preds = self.model(batch[0])
             loss = F.cross_entropy(preds, batch[1])
-            self.log_dict(dict(loss=loss.detach(), accuracy=(preds.argmax(1) == batch[1]).float().mean()), on_step=False, on_epoch=True, batch_size=len(batch[0]))
+            self.log_dict(dict(loss=loss.detach(), accuracy=(preds.argmax(1) == batch[1]).float().mean()),
+                          on_step=False, on_epoch=True, batch_size=len(batch[0]))
             return loss
         def configure_optimizers(self): return torch.optim.SGD(self.parameters(), 0.01)
-    trainer = pl.Trainer(max_epochs=1, accelerator='cpu', logger=False, enable_checkpointing=False, enable_model_summary=False)
+    trainer = pl.Trainer(max_epochs=1, accelerator='cpu', logger=False, enable_checkpointing=False,
+                         enable_model_summary=False)
     with redirect_stdout(io.StringIO()): trainer.fit(Net(), batches)
 
 
@@ -92,7 +96,8 @@ def import_times(modules, rounds=7):
     "Seconds that a fresh interpreter needs to import each, in turns; the first round is not counted"
     def run(module):
         start = time.perf_counter()
-        subprocess.run([sys.executable, '-c', f'import {module}'], check=True, env={**os.environ, 'PYTHONPATH': os.getcwd()})
+        subprocess.run([sys.executable, '-c', f'import {module}'], check=True,
+                       env={**os.environ, 'PYTHONPATH': os.getcwd()})
         return time.perf_counter() - start
     times = [[run(m) for m in modules] for _ in range(rounds + 1)][1:]
     return [statistics.median(t) for t in zip(*times)]
@@ -106,11 +111,14 @@ def rows():
     batches = data()
     peers = dict(hand=by_hand, **{n: globals()[n] for n in installed('fastai', 'lightning')})
     assert ours(batches) == by_hand(batches), 'both must compute the same'
-    mine,*theirs = (t/N_BATCHES*1e6 for t in cpu_times([lambda f=f: f(batches) for f in (ours, *peers.values())]))
+    mine,*theirs = (t/N_BATCHES*1e6 for t in cpu_times([lambda f=f: f(batches) for f in (ours,
+                                                                                         *peers.values())]))
     for name,peer in zip(peers, theirs):
-        yield dict(row=4, what='Learner, metrics, progress, device: a step, 784-50-10', ours=mine, peer=peer, peer_name='a loop by hand' if name == 'hand' else name,
+        yield dict(row=4, what='Learner, metrics, progress, device: a step, 784-50-10', ours=mine, peer=peer,
+                   peer_name='a loop by hand' if name == 'hand' else name,
                    ratio=peer/mine, bar=1/1.10 if name == 'hand' else None, unit='us CPU')
     mine,*theirs = import_times(['miniai.learner', 'torch', *installed('fastai.learner', 'lightning')])
     for name,peer in zip(['torch', *installed('fastai.learner', 'lightning')], theirs):
-        yield dict(row=5, what='import miniai.learner', ours=mine, peer=peer, peer_name=f'import {name}', ratio=peer/mine,
+        yield dict(row=5, what='import miniai.learner', ours=mine, peer=peer, peer_name=f'import {name}',
+                   ratio=peer/mine,
                    bar=1/1.10 if name == 'torch' else None, unit='s')

@@ -1,0 +1,61 @@
+"Errors that say what to do"
+import pytest, torch, torch.nn.functional as F
+from miniai.tools.slips import (as_loaders, batches, by_name, call_all, check_callback, check_whole,
+                                explained_loss,
+                                is_integer, kind, kinds, near, pick_loss, who_resumes)
+
+
+def test_words_for_things():
+    assert kind(torch.zeros(2, 3)) == '(2, 3) float32' and kind([1]) == 'list'
+    assert kinds(torch.zeros(2), ()) == 'predictions (2,) float32 and targets (none)'
+    assert near('lss', ['loss', 'model']) == ': did you mean loss?' and near('xyz', ['loss']) == ''
+    assert is_integer(torch.tensor(True)) and not is_integer(torch.zeros(1)) and not is_integer(1)
+
+
+@pytest.mark.parametrize('n', [-1, 1.5, '2', True, None])
+def test_whole_numbers(n):
+    with pytest.raises(ValueError, match='n must be a whole number from 0 on, got'): check_whole('n', n)
+    check_whole('n', 0)
+    with pytest.raises(ValueError, match='from 1 on, got 0'): check_whole('n', 0, 1)
+
+
+def test_all_are_called_and_the_first_error_comes_out():
+    called = []
+    def fails(x): raise KeyError(x)
+    def fails_too(x): raise OSError(x)
+    with pytest.raises(KeyError, match='7'): call_all([fails, called.append, fails_too, called.append], 7)
+    assert called == [7, 7]
+
+
+def test_callbacks_by_name():
+    class EarlyBirdCB:
+        def before_fit(self, learn): pass
+    class RNNCheckCB(EarlyBirdCB): pass
+    bird,other = EarlyBirdCB(),RNNCheckCB()
+    assert by_name([bird, other]) == dict(early_bird=bird,
+                                          rnncheck=other) and by_name([bird, EarlyBirdCB()]) == {}
+    assert check_callback(bird, ['before_fit']) is bird
+
+
+def test_who_resumes():
+    class Can:
+        def resume(self, learn): pass
+    can = Can()
+    assert who_resumes([1, can]) is can
+    for cbs in ([], [can, can]):
+        with pytest.raises(ValueError,
+                           match=f'needs one CheckpointCB in cbs, there are {len(cbs)}'): who_resumes(cbs)
+
+
+def test_loaders_and_their_batches():
+    assert as_loaders(((0,), None)).train == (0,) and as_loaders((0,)).valid is None
+    assert list(batches([1, 2], 'training')) == [1, 2] and list(batches([], 'training', done=3)) == []
+    with pytest.raises(ValueError, match='the test loader gave no batch'): list(batches([], 'test'))
+
+
+def test_losses(capsys):
+    assert pick_loss(torch.zeros(3, 2), [torch.zeros(3).long()]) is F.cross_entropy
+    assert 'loss_func: cross_entropy' in capsys.readouterr().out
+    with pytest.raises(TypeError, match='for classes pass'):
+        explained_loss(F.mse_loss, torch.zeros(3), [torch.zeros(3).long()], 0)
+    assert explained_loss(F.mse_loss, torch.zeros(3), [torch.ones(3)], 0) == 1
