@@ -1,4 +1,4 @@
-"""The door to the Learner: what lessons 15_learner to 17_looking and 26_keeping to 32_leaving build, in one place
+"""The door to the Learner: what 15_learner to 17_looking and 26_keeping to 32_leaving build, in one place
 
 `from miniai.learner import *` gives the names that existing notebooks take from here, and `Accuracy`; all others are
 to be imported by name. With this module imported, a Learner has all its methods: `learn.preflight()`,

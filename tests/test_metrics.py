@@ -192,8 +192,8 @@ def test_outputs_in_tuples_and_dictionaries():
         learn = make([Quiet(share)], model=Outputs(wrap), loss_func=loss)
         learn.fit(1)
         preds,targ = learn.get_preds()
-        assert type(preds) in (tuple, dict) and learn.history[-1]['share'] == pytest.approx(share(preds,
-                                                                                                  targ).item())
+        assert type(preds) in (tuple, dict)
+        assert learn.history[-1]['share'] == pytest.approx(share(preds, targ).item())
 
 
 def test_metrics_without_targets():
