@@ -1,13 +1,13 @@
 """The door to the Learner: what 15_learner to 17_looking and 26_keeping to 32_leaving build, in one place
 
-`from miniai.learner import *` gives the names that existing notebooks take from here, and `Accuracy`; all others are
-to be imported by name. With this module imported, a Learner has all its methods: `learn.preflight()`,
+`from miniai.learner import *` gives the names that existing notebooks take from here, and `Accuracy`; all others
+are to be imported by name. With this module imported, a Learner has all its methods: `learn.preflight()`,
 `learn.save(path)` and so on.
 """
 # ruff: noqa: F401  (a door hands on)
-from .loop import (Callback, CancelBatchException, CancelEpochException, CancelFitException, DeviceCB, Learner,
-                   MomentumLearner, Order, SingleBatchCB, TrainCB, TrainLearner, def_device, run_cbs, split_batch,
-                   to_cpu, to_device, with_cbs)
+from .loop import (Callback, CancelBatchException, CancelEpochException, CancelFitException, DeviceCB, Host,
+                   Learner, MomentumLearner, Order, SingleBatchCB, TrainCB, TrainLearner, def_device, run_cbs,
+                   split_batch, to_cpu, to_device, with_cbs)
 from .metrics import Accuracy, FuncMetric, Mean, MetricsCB, ProgressCB
 from .looking import LRFinderCB, lr_find, no_trace
 from .keep import EarlyStoppingCB, SaveBestCB
