@@ -1,8 +1,8 @@
 """The door to the Learner: what 15_learner to 17_looking and 26_keeping to 32_leaving build, in one place
 
-`from miniai.learner import *` gives the names that existing notebooks take from here, and `Accuracy`; all others
-are to be imported by name. With this module imported, a Learner has all its methods: `learn.preflight()`,
-`learn.save(path)` and so on.
+`from miniai.learner import *` gives the names that existing notebooks take from here, and `Accuracy`;
+all others are to be imported by name. With this module imported, a Learner has all its methods:
+`learn.preflight()`, `learn.save(path)` and so on.
 """
 # ruff: noqa: F401  (a door hands on)
 from .loop import (Callback, CancelBatchException, CancelEpochException, CancelFitException, DeviceCB, Host,
