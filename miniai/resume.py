@@ -7,6 +7,7 @@ __all__ = ['CheckpointCB']
 
 # %% ../nbs/27_surviving.ipynb #35fe99d8
 import copy, pickle, re, uuid
+from contextlib import contextmanager
 from pathlib import Path
 import torch
 from fastcore.basics import patch
@@ -43,9 +44,12 @@ def _between_epochs(dl):
     state = dl.state_dict() if _has_state(dl) else None
     return {**state, 'batches': None} if state and 'batches' in state else state
 
-def _check_loaders(dls):
-    "Raise if a loader can't be started again"
-    for name,dl in zip(('training', 'validation'), _loaders(dls)):
+def _check_run(learn):
+    "Raise if a loader can't be started again; say so if the optimizer can't be"
+    if not _has_state(learn.opt):
+        print(f'CheckpointCB: {type(learn.opt).__name__} has no state_dict and load_state_dict, '
+              'so a resumed run will start with a fresh one')
+    for name,dl in zip(('training', 'validation'), _loaders(learn.dls)):
         if hasattr(dl, '__next__'):
             raise TypeError(f'the {name} loader is a {type(dl).__name__}, which can be gone through once. '
                             'A run that is to be resumed needs one that starts again: a DataLoader, a list')
@@ -133,6 +137,13 @@ def _other_run(learn, me, state):
             return f'is in the middle of an epoch of {length} batches, and the loader has {_length(dl)} now'
     return ''
 
+@contextmanager
+def _named(path):
+    "Errors within say which checkpoint it was"
+    try: yield
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as e:
+        raise ValueError(f'{path} can be read, and does not fit: {e}') from e
+
 def _put_back(learn, me, state):
     "Make `learn` what it was, but for what an interrupted epoch begins with"
     device = next((p.device for p in learn.model.parameters()), 'cpu')
@@ -154,6 +165,10 @@ def _go_on(learn, me, state):
     learn.first_iter = state['done']
 
 # %% ../nbs/27_surviving.ipynb #9faad1d7
+def _resuming(path, state):
+    batches = f" and {state['done']} batches" if state['done'] else ''
+    return f"resuming from {path}: {state['epoch']} epochs{batches} are done"
+
 def _run_of(store, path):
     "The run that a checkpoint belongs to, None if it is damaged"
     try: return store.read(path)['run']
@@ -211,24 +226,17 @@ class CheckpointCB(Callback):
         except BaseException:
             self.lock.release()
             raise
-        self.resumed,self.afresh = state,state is None
-        if self.afresh: return print(f'no checkpoint in {self.folder}: starting afresh')
-        learn.epochs = range(state['epoch'], learn.n_epochs)
-        batches = f" and {state['done']} batches" if state['done'] else ''
-        print(f"resuming from {self.path}: {state['epoch']} epochs{batches} are done")
+        self.resumed,self.afresh = state,not state
+        if state: learn.epochs = range(state['epoch'], learn.n_epochs)
+        print(_resuming(self.path, state) if state else f'no checkpoint in {self.folder}: starting afresh')
 
     def before_fit(self, learn):
         if not learn.learning: return
-        _check_loaders(learn.dls)
+        _check_run(learn)
         self.lock.take()
         self.due,self.proved = 0,False
-        if not _has_state(learn.opt):
-            print(f'CheckpointCB: {type(learn.opt).__name__} has no state_dict and load_state_dict, '
-                  'so a resumed run will start with a fresh one')
         if not self.resumed: return self.begin(learn)
-        try: _put_back(learn, self, self.resumed)
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as e:
-            raise ValueError(f'{self.path} can be read, and does not fit: {e}') from e
+        with _named(self.path): _put_back(learn, self, self.resumed)
         if not self.resumed['done']: self.resumed = None
 
     def begin(self, learn):

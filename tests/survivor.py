@@ -14,8 +14,9 @@ from miniai.optim import SGD, Adam
 from miniai.sched import OneCycle
 
 EPOCHS,BATCHES,EVERY = 3,11,2
-torch.optim.Adam([nn.Parameter(torch.zeros(1))])  # PyTorch's first optimizer imports for seconds: not in each run
-OPTS = dict(momentum=(partial(SGD, momentum=0.9), 0.05), adam=(Adam, 0.01), torch_adam=(torch.optim.Adam, 0.01))
+torch.optim.Adam([nn.Parameter(torch.zeros(1))])  # PyTorch's first optimizer imports for seconds
+OPTS = dict(momentum=(partial(SGD, momentum=0.9), 0.05), adam=(Adam, 0.01),
+            torch_adam=(torch.optim.Adam, 0.01))
 LOADERS = dict(ours=data.DataLoader, torch=torch.utils.data.DataLoader)
 
 
@@ -26,7 +27,8 @@ class Noisy(data.Dataset):
         self.x = torch.randn(n, 6, generator=g)
         self.y = self.x[:,:3].argmax(1)
     def __len__(self): return len(self.x)
-    def __getitem__(self, i): return self.x[i] + 0.1*torch.randn(6) + 0.1*random.random() + 0.1*float(np.random.rand()),self.y[i]
+    def __getitem__(self, i):
+        return self.x[i] + 0.1*torch.randn(6) + 0.1*random.random() + 0.1*float(np.random.rand()),self.y[i]
 
 
 class Dls:
@@ -37,15 +39,18 @@ class Silent(MetricsCB):
     def _log(self, d): pass
 
 
-def build(folder, opt='momentum', workers=0, loader='ours', keep_workers=False, generator=False, fresh=False, cbs=()):
+def build(folder, opt='momentum', workers=0, loader='ours', keep_workers=False, generator=False, fresh=False,
+          cbs=()):
     "The learner of a run, as a script would build it"
     torch.manual_seed(0); random.seed(0); np.random.seed(0)
     model = nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.3), nn.Linear(12, 3))
-    make = partial(LOADERS[loader], num_workers=workers, multiprocessing_context='fork' if workers else None, persistent_workers=keep_workers,
+    make = partial(LOADERS[loader], num_workers=workers, multiprocessing_context='fork' if workers else None,
+                   persistent_workers=keep_workers,
                    generator=torch.Generator().manual_seed(7) if generator else None)
     dls = Dls(make(Noisy(8*BATCHES-3, 1), batch_size=8, shuffle=True), make(Noisy(29, 2), batch_size=8))
     opt_func,lr = OPTS[opt]
-    cbs = [Silent(accuracy=Accuracy(), own=Collects()), OneCycle(lr), AccumulateCB(2), ClipGradCB(1.), LogCB(Path(folder)/'log.jsonl', every=3), EarlyStoppingCB(patience=2),
+    cbs = [Silent(accuracy=Accuracy(), own=Collects()), OneCycle(lr), AccumulateCB(2), ClipGradCB(1.),
+           LogCB(Path(folder)/'log.jsonl', every=3), EarlyStoppingCB(patience=2),
            CheckpointCB(Path(folder)/'checkpoints', every_batches=EVERY, fresh=fresh), *cbs]
     return Learner(model, dls, F.cross_entropy, lr, cbs=cbs, opt_func=opt_func)
 
@@ -58,11 +63,12 @@ class Collects:
 
 
 def outcome(learn, folder):
-    "All that must be the same: weights, buffers, optimizer, random numbers to come, and the table, times apart"
+    "All that must be the same: weights, buffers, optimizer, random numbers to come, the table without times"
     def timeless(row): return {k: v for k,v in row.items() if k not in ('time', 'started', 'run')}
     log = [timeless(r) for r in read_log(Path(folder)/'log.jsonl')]
     last = max(i for i,r in enumerate(log) if r['kind'] == 'fit')
-    return dict(model=learn.model.state_dict(), opt=learn.opt.state_dict(), history=[timeless(r) for r in learn.history], log=log[last:],
+    return dict(model=learn.model.state_dict(), opt=learn.opt.state_dict(),
+                history=[timeless(r) for r in learn.history], log=log[last:],
                 next=[torch.rand(1).item(), random.random(), float(np.random.rand())])
 
 

@@ -20,6 +20,10 @@ class Frozen(nn.Module):
     def train(self, mode=True): return self if self.deaf else super().train(mode)
 
 
+class Big(nn.Module):
+    def forward(self, x): return x*100
+
+
 FAULTS = {
     'softmax': (plant(model=nn.Sequential(net(), nn.Softmax(1))), 'probabilities already'),
     'too few outputs': (plant(model=net(classes=2)), 'labels must be 0 to 1'),
@@ -33,9 +37,11 @@ FAULTS = {
     'rate too high': (plant(lr=1e6), 'single batch'),
     'always random': (plant(model=Frozen(always=True)), 'still draws random numbers'),
     'train has no effect': (plant(model=Frozen(p=0.5, deaf=True)), 'eval() does not reach'),
-    'start too large': (plant(model=nn.Sequential(net(), nn.Linear(3, 3), type('Big', (nn.Module,), dict(forward=lambda self, x: x*100))())), 'last layer starts too large'),
+    'start too large': (plant(model=nn.Sequential(net(), nn.Linear(3, 3), Big())),
+                        'last layer starts too large'),
     'no batch': (plant(train=[]), 'loader is empty'),
-    'optimizer of another model': (plant(opt_func=lambda params, lr: torch.optim.SGD(list(params)[:1], lr)), 'optimizer does not know'),
+    'optimizer of another model': (plant(opt_func=lambda params, lr: torch.optim.SGD(list(params)[:1], lr)),
+                                   'optimizer does not know'),
     'shapes': (plant(model=nn.Linear(5, 3)), 'the first batch fails'),
 }
 
@@ -47,7 +53,10 @@ def test_preflight_finds_each_planted_fault(fault):
     assert not found.ok and words in str(found), found
 
 
-@pytest.mark.parametrize('model', [net, lambda: Frozen(p=0.3), lambda: nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))])
+@pytest.mark.parametrize('model',
+                         [net, lambda: Frozen(p=0.3),
+                          lambda: nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(),
+                                                nn.Linear(16, 3))])
 def test_preflight_is_quiet_on_a_healthy_learner(model):
     torch.manual_seed(0)
     found = make([Quiet(Accuracy())], batches(8, 16, short=16), model=model(), lr=0.5).preflight()
@@ -70,7 +79,8 @@ class Head(nn.Module):
     def forward(self, x): return self.head(self.body(x).relu())
 
 
-def regression(n=1): return [(x, x[:,:n].clone() if n else x[:,0].clone()) for x,_ in batches(8, 16, short=16)]
+def regression(n=1): return [(x, x[:,:n].clone() if n else x[:,0].clone()) for x,_ in batches(8, 16,
+                                                                                              short=16)]
 
 
 class Breaks(list):
@@ -80,12 +90,16 @@ class Breaks(list):
 MISSED = {
     'zero_grad is missing': (lambda: make([NoZeroCB()], batches(8, 16, short=16)), 'is zero_grad missing'),
     'all frozen': (lambda: make(model=Head(True, True)), 'all parameters are frozen'),
-    'softmax with nll': (lambda: make(model=nn.Sequential(net(), nn.Softmax(1)), loss_func=F.nll_loss), 'nll_loss wants log-probabilities'),
+    'softmax with nll': (lambda: make(model=nn.Sequential(net(), nn.Softmax(1)), loss_func=F.nll_loss),
+                         'nll_loss wants log-probabilities'),
     'scores with nll': (lambda: make(loss_func=F.nll_loss), 'nll_loss wants log-probabilities'),
-    'shapes that broadcast': (lambda: make(train=regression(0), valid=None, model=nn.Linear(6, 1), loss_func=F.mse_loss), 'each with each'),
-    'a broken validation loader': (lambda: make(valid=Breaks()), 'the validation loader fails: OSError: the disk is gone'),
+    'shapes that broadcast': (lambda: make(train=regression(0), valid=None, model=nn.Linear(6, 1),
+                                           loss_func=F.mse_loss), 'each with each'),
+    'a broken validation loader': (lambda: make(valid=Breaks()),
+                                   'the validation loader fails: OSError: the disk is gone'),
     'validation labels': (lambda: make(valid=[(x, y+1) for x,y in batches(3)]), 'labels must be 0 to 2'),
-    'validation shapes': (lambda: make(valid=[(x[:,:5], y) for x,y in batches(3)]), 'the first validation batch fails'),
+    'validation shapes': (lambda: make(valid=[(x[:,:5], y) for x,y in batches(3)]),
+                          'the first validation batch fails'),
     'no validation batch': (lambda: make(valid=[]), 'the validation loader is empty'),
 }
 
@@ -110,13 +124,19 @@ def tuned(lr=0.5, **kwargs):
 
 
 HEALTHY = {
-    'AdamW at 1e-4': lambda: make(opt_func=torch.optim.AdamW, lr=1e-4), 'AdamW at 1e-5': lambda: make(opt_func=torch.optim.AdamW, lr=1e-5),
-    'SGD at 0.01': lambda: make(lr=0.01), 'a trained model': tuned, 'a trained model, slowly': lambda: tuned(opt_func=torch.optim.AdamW, lr=1e-3),
+    'AdamW at 1e-4': lambda: make(opt_func=torch.optim.AdamW, lr=1e-4),
+    'AdamW at 1e-5': lambda: make(opt_func=torch.optim.AdamW, lr=1e-5),
+    'SGD at 0.01': lambda: make(lr=0.01), 'a trained model': tuned,
+    'a trained model, slowly': lambda: tuned(opt_func=torch.optim.AdamW, lr=1e-3),
     'a frozen body': lambda: make(model=Head(body=True)), 'momentum kept': lambda: make(cls=MomentumLearner),
-    'accumulation': lambda: make([AccumulateCB(3)]), 'regression': lambda: make(train=regression(), valid=regression(), model=nn.Linear(6, 1), loss_func=F.mse_loss),
+    'accumulation': lambda: make([AccumulateCB(3)]),
+    'regression': lambda: make(train=regression(), valid=regression(), model=nn.Linear(6, 1),
+                               loss_func=F.mse_loss),
     'log-softmax with nll': lambda: make(model=nn.Sequential(net(), nn.LogSoftmax(1)), loss_func=F.nll_loss),
-    'no validation': lambda: make(valid=None), 'two inputs': lambda: make([TrainCB(n_inp=2)], [(x, x, y) for x,y in batches()], None, TwoInputs()),
-    'dictionaries': lambda: make(train=[dict(a=x, b=x, labels=y) for x,y in batches()], valid=None, model=TwoInputs()),
+    'no validation': lambda: make(valid=None),
+    'two inputs': lambda: make([TrainCB(n_inp=2)], [(x, x, y) for x,y in batches()], None, TwoInputs()),
+    'dictionaries': lambda: make(train=[dict(a=x, b=x, labels=y) for x,y in batches()], valid=None,
+                                 model=TwoInputs()),
 }
 
 

@@ -18,7 +18,8 @@ def test_replay_runs_the_bad_step_again(capsys):
     data = batches(130)
     data[97][0][2,1] = float('inf')
     model = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.3), nn.Linear(8, 3))
-    learn = make([ReplayCB(every=20), NaNStopCB(every=10), ClipGradCB(1.)], data, model=model, opt_func=partial(torch.optim.SGD, momentum=0.9))
+    learn = make([ReplayCB(every=20), NaNStopCB(every=10), ClipGradCB(1.)], data, model=model,
+                 opt_func=partial(torch.optim.SGD, momentum=0.9))
     learn.fit(1)
     with pytest.raises(RuntimeError, match='nan'): learn.replay()
     assert learn.iter == 97 and 'batch 97 of epoch 0' in capsys.readouterr().out
@@ -48,7 +49,8 @@ def test_a_nan_born_in_the_backward_is_found_where_it_was_born(every, capsys):
     with pytest.raises(RuntimeError, match='AbsBackward0') as caught: learn.replay()
     out = capsys.readouterr().out
     assert learn.iter == 7 and 'batch 7 of epoch 0 again: the gradient of first.weight' in out
-    assert learn.model.first.weight.isfinite().all() and any('batch 7' in note for note in caught.value.__notes__)
+    assert learn.model.first.weight.isfinite().all()
+    assert any('batch 7' in note for note in caught.value.__notes__)
     assert not torch.is_anomaly_enabled() and not learn.looking and learn.dls.train is data
 
 
@@ -87,7 +89,8 @@ def test_the_steps_are_the_same_again(accumulate):
                 found.append(learn.loss.item())
                 raise ZeroDivisionError()
     found = []
-    learn = make([ReplayCB(every=20), Noise(), AccumulateCB(accumulate), Boom()], data, opt_func=partial(torch.optim.Adam))
+    learn = make([ReplayCB(every=20), Noise(), AccumulateCB(accumulate), Boom()], data,
+                 opt_func=partial(torch.optim.Adam))
     with pytest.raises(ZeroDivisionError): learn.fit(1)
     with pytest.raises(ZeroDivisionError): learn.replay()
     assert len(found) == 3 and found[0] == found[1] == found[2]

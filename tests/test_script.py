@@ -10,10 +10,13 @@ from tests.conftest import ROOT
 from tests.small import Quiet, batches, make, net
 
 
-def script(code): return subprocess.run([sys.executable, '-c', textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True, timeout=120)
+def script(code):
+    return subprocess.run([sys.executable, '-c', textwrap.dedent(code)], cwd=ROOT, capture_output=True,
+                          text=True, timeout=120)
 
 
-SCRIPTED = dict(plain='', clipped='ClipGradCB(0.1)', accumulated='AccumulateCB(3)', both='AccumulateCB(2), ClipGradCB(0.05)',
+SCRIPTED = dict(plain='', clipped='ClipGradCB(0.1)', accumulated='AccumulateCB(3)',
+                both='AccumulateCB(2), ClipGradCB(0.05)',
                 more='DeviceCB("cpu"), ProgressCB(), TrainCB()')
 
 
@@ -29,7 +32,8 @@ def test_as_script_gives_the_same_numbers_in_a_fresh_process(tmp_path):
         from tests.test_script import SCRIPTED
         losses = {{}}
         for name,cbs in SCRIPTED.items():
-            learn = make([Quiet(accuracy=Accuracy(), share=accuracy), *eval(f'[{{cbs}}]')], batches(7), opt_func=partial(SGD, momentum=0.9))
+            cbs = [Quiet(accuracy=Accuracy(), share=accuracy), *eval(f'[{{cbs}}]')]
+            learn = make(cbs, batches(7), opt_func=partial(SGD, momentum=0.9))
             open(f'{tmp_path}/train_{{name}}.py', 'w').write(learn.as_script(2))
             learn.fit(2)
             losses[name] = [[r[k] for k in ('loss', 'accuracy', 'share')] for r in learn.history]

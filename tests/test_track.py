@@ -9,14 +9,17 @@ def test_log_can_be_read_and_drawn(tmp_path):
     path = tmp_path/'logs'/'run.jsonl'
     make([Quiet(accuracy=Accuracy()), LogCB(path, every=2)]).fit(2)
     rows = read_log(path)
-    assert [r['kind'] for r in rows] == ['fit', 'batch', 'batch', 'epoch', 'epoch', 'batch', 'batch', 'epoch', 'epoch']
+    assert [r['kind'] for r in rows] == ['fit', 'batch', 'batch', 'epoch', 'epoch', 'batch', 'batch', 'epoch',
+                                         'epoch']
     assert rows[3]['accuracy'] <= 1
     with open(path, 'a') as f: f.write('{"kind": "epo')  # cut off by a crash
     assert read_log(path) == rows
     assert plot_log(path).get_title() == 'run.jsonl'
 
 
-@pytest.mark.parametrize('text', ['{"best": 0.93}', '[1, 2]\n', 'epoch,loss\n0,1.5\n', '{"kind": "spaniel"}\n', '\x00\x01'])
+@pytest.mark.parametrize('text',
+                         ['{"best": 0.93}', '[1, 2]\n', 'epoch,loss\n0,1.5\n', '{"kind": "spaniel"}\n',
+                          '\x00\x01'])
 def test_a_file_that_is_no_log_is_left_alone(text, tmp_path):
     path = tmp_path/'results.json'
     path.write_text(text)
@@ -63,7 +66,9 @@ def test_a_run_that_is_refused_leaves_no_row(tmp_path):
 
 def test_lines_that_were_merged_and_a_bad_tail(tmp_path):
     path = tmp_path/'log'
-    path.write_bytes(b'{"kind": "fit"}\n{"kind": "ep{"kind": "epoch", "loss": 1}\n{"kind": "epoch", "loss": 2}\n{"kind": "epoch", "name": "\xc3')
+    lines = (b'{"kind": "fit"}', b'{"kind": "ep{"kind": "epoch", "loss": 1}', b'{"kind": "epoch", "loss": 2}',
+             b'{"kind": "epoch", "name": "\xc3')
+    path.write_bytes(b'\n'.join(lines))
     assert [r.get('loss') for r in read_log(path)] == [None, 1, 2]
 
 

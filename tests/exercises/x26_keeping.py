@@ -10,8 +10,10 @@ def best_by_loop(values, way):
         if v == v and (best is None or way*v > way*values[best]): best = i
     return best
 
-def best_by_max(values, way): return max((i for i,v in enumerate(values) if v == v), key=lambda i: (way*values[i], -i), default=None)
-def always_min(values, way): return values.index(min(v for v in values if v == v)) if any(v == v for v in values) else None
+def best_by_max(values, way): return max((i for i,v in enumerate(values) if v == v),
+                                         key=lambda i: (way*values[i], -i), default=None)
+def always_min(values, way):
+    return values.index(min(v for v in values if v == v)) if any(v == v for v in values) else None
 def nan_first(values, way):
     best = 0
     for i,v in enumerate(values):
@@ -76,10 +78,12 @@ def never_renamed(path, write):
 
 EXERCISES = [
     (check_best_epoch, [best_by_loop, best_by_max],
-     [(always_min, 'way is'), (nan_first, 'nan'), (last_of_equals, 'the first counts'), (upside_down, 'way is'),
+     [(always_min, 'way is'), (nan_first, 'nan'), (last_of_equals, 'the first counts'),
+      (upside_down, 'way is'),
       (no_number, 'give None')]),
     (check_snapshot, [clones, by_pickle, by_deepcopy],
-     [(same_tensors, 'clone each'), (same_tensors_in_a_dict, 'clone each'), (no_buffers, 'state_dict() has them all'),
+     [(same_tensors, 'clone each'), (same_tensors_in_a_dict, 'clone each'),
+      (no_buffers, 'state_dict() has them all'),
       (a_list, 'by name'), (nothing, 'return')]),
     (check_safe_write, [by_replace, by_memory, in_another_folder],
      [(straight, 'another name first'), (leaves_rubbish, 'finally'), (swallows, 'let it travel on'),

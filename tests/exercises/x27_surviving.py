@@ -96,7 +96,8 @@ def seeds(f):
     return got
 
 
-def _numbered(names): return [(int(m[1]), n) for n in names if (m := re.fullmatch(r'checkpoint-(\d+)\.pt', n))]
+def _numbered(names): return [(int(m[1]),
+                               n) for n in names if (m := re.fullmatch(r'checkpoint-(\d+)\.pt', n))]
 def by_number(names, keep): return {n for _,n in sorted(_numbered(names))[:-keep]}
 def by_heap(names, keep):
     import heapq
@@ -118,9 +119,11 @@ EXERCISES = [
      [(OneTooFew, 'the next one is number'), (NeverBack, 'begin at the front'), (Deaf, 'must be heard of'),
       (SharedState, 'a new dictionary'), (Empty, 'yield each batch')]),
     (check_without_a_trace, [by_states, by_the_tool],
-     [(torch_only, 'random.getstate()'), (python_only, 'torch.get_rng_state()'), (without_finally, 'finally'), (swallows, 'finally'),
+     [(torch_only, 'random.getstate()'), (python_only, 'torch.get_rng_state()'), (without_finally, 'finally'),
+      (swallows, 'finally'),
       (no_return, 'Return what the function returns'), (seeds, 'torch.get_rng_state()')]),
     (check_to_remove, [by_number, by_heap],
-     [(by_text, 'not by the text'), (newest_go, 'highest numbers'), (as_they_come, 'sort first'), (all_names, 'whole name'),
+     [(by_text, 'not by the text'), (newest_go, 'highest numbers'), (as_they_come, 'sort first'),
+      (all_names, 'whole name'),
       (loose_dot, 'for the dot')]),
 ]

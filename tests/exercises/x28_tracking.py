@@ -30,13 +30,15 @@ def as_one(text): return json.loads(text)
 def strings(text): return [line for line in text.splitlines() if line]
 
 
-def _valid(rows): return [r for r in rows if r['kind'] == 'epoch' and r['train'] == 'eval' and r['loss'] == r['loss']]
+def _valid(rows):
+    return [r for r in rows if r['kind'] == 'epoch' and r['train'] == 'eval' and r['loss'] == r['loss']]
 def by_min(rows): return min(_valid(rows), key=lambda r: r['loss'], default=dict(run=None))['run']
 def by_groups(rows):
     best = {}
     for r in _valid(rows): best[r['run']] = min(r['loss'], best.get(r['run'], r['loss']))
     return min(best, key=best.get) if best else None
-def training_too(rows): return min((r for r in rows if r['kind'] == 'epoch' and r['loss'] == r['loss']), key=lambda r: r['loss'])['run']
+def training_too(rows): return min((r for r in rows if r['kind'] == 'epoch' and r['loss'] == r['loss']),
+                                   key=lambda r: r['loss'])['run']
 def batches_too(rows): return min(rows, key=lambda r: r['loss'])['run']
 def last_counts(rows):
     last = {r['run']: r['loss'] for r in _valid(rows)}
@@ -49,9 +51,11 @@ def with_nan(rows):
 
 EXERCISES = [
     (check_read_jsonl, [by_loop, by_generator],
-     [(stops, 'go on after it'), (no_catch, 'JSONDecodeError'), (leaves_out_false, 'are values too'), (as_one, 'splitlines'),
+     [(stops, 'go on after it'), (no_catch, 'JSONDecodeError'), (leaves_out_false, 'are values too'),
+      (as_one, 'splitlines'),
       (strings, 'json.loads')]),
     (check_best_run, [by_min, by_groups],
-     [(training_too, 'Only validation counts'), (batches_too, 'are no epochs'), (last_counts, 'not its last one'),
+     [(training_too, 'Only validation counts'), (batches_too, 'are no epochs'),
+      (last_counts, 'not its last one'),
       (highest, 'take the smallest'), (with_nan, 'leave nan out')]),
 ]

@@ -31,7 +31,8 @@ def by_torch(grads, max_norm):
 def lengthens(grads, max_norm): return [g*(max_norm/_norm(grads)) for g in grads]
 def each_alone(grads, max_norm): return [g*min(1., max_norm/max(g.norm().item(), 1e-12)) for g in grads]
 def by_value(grads, max_norm): return [g.clamp(-max_norm, max_norm) for g in grads]
-def divides_by_zero(grads, max_norm): return [g*torch.clamp(max_norm/_norm(grads), max=1)*(_norm(grads)/_norm(grads)) for g in grads]
+def divides_by_zero(grads, max_norm):
+    return [g*torch.clamp(max_norm/_norm(grads), max=1)*(_norm(grads)/_norm(grads)) for g in grads]
 def changes_them(grads, max_norm):
     factor = min(1., max_norm/max(_norm(grads).item(), 1e-12))
     for g in grads: g *= factor
@@ -77,12 +78,15 @@ class NoneForgotten(Callback):
 
 EXERCISES = [
     (check_combined, [weighted, stacked, shares],
-     [(mean_of_means, 'weigh each by its size'), (added, 'A sum is not a mean'), (not_divided, 'Divide by the number of samples'),
+     [(mean_of_means, 'weigh each by its size'), (added, 'A sum is not a mean'),
+      (not_divided, 'Divide by the number of samples'),
       (by_batches, 'not of batches'), (in_place, 'must stay as they are')]),
     (check_clipped_to, [by_factor, by_if, by_torch],
-     [(lengthens, 'stays as it is'), (each_alone, 'one factor'), (by_value, 'not their largest'), (divides_by_zero, 'divided by'),
+     [(lengthens, 'stays as it is'), (each_alone, 'one factor'), (by_value, 'not their largest'),
+      (divides_by_zero, 'divided by'),
       (changes_them, 'leave those that came in alone')]),
     (check_clip_value, [ClipValueCB, ByTorch],
-     [(EveryBatch, 'Look at learn.do_step'), (TooLate, 'complete after backward'), (AlwaysOne, 'both sides of 0'),
+     [(EveryBatch, 'Look at learn.do_step'), (TooLate, 'complete after backward'),
+      (AlwaysOne, 'both sides of 0'),
       (FromAbove, 'clamp_(-most, most)'), (NoneForgotten, 'where there is a gradient')]),
 ]

@@ -52,7 +52,8 @@ def no_backward(model, xb):
 
 EXERCISES = [
     (check_labels_fit, [by_mask, by_set, by_min_max],
-     [(one_too_many, 'not <='), (no_negative, 'below 0'), (never_left_out, 'leave this one out'), (min_of_none, 'min() of no numbers'),
+     [(one_too_many, 'not <='), (no_negative, 'below 0'), (never_left_out, 'leave this one out'),
+      (min_of_none, 'min() of no numbers'),
       (nothing, 'return')]),
     (check_unreached, [by_names, by_autograd],
      [(frozen_too, 'do not count'), (the_reached, '*without*'), (leaves_gradients, 'Set p.grad to None'),

@@ -58,8 +58,10 @@ class StepsInSee(Rewind):
 
 EXERCISES = [
     (check_first_bad, [by_loop, by_next],
-     [(last, 'not the last'), (nan_only, 'inf'), (wholly, 'any, not all'), (always, 'None'), (a_tensor, 'isfinite')]),
+     [(last, 'not the last'), (nan_only, 'inf'), (wholly, 'any, not all'), (always, 'None'),
+      (a_tensor, 'isfinite')]),
     (check_rewind, [Rewind, ByDict],
-     [(KeepsAll, 'not each'), (FromTheFirst, 'not at the first one'), (Nearest, 'missing steps'), (OneTooMany, 'missing steps'),
+     [(KeepsAll, 'not each'), (FromTheFirst, 'not at the first one'), (Nearest, 'missing steps'),
+      (OneTooMany, 'missing steps'),
       (StepsInSee, 'only state_at')]),
 ]

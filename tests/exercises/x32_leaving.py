@@ -11,7 +11,8 @@ def by_trying(f):
     import importlib
     try: found = getattr(importlib.import_module(f.__module__), f.__name__)
     except (AttributeError, ImportError) as e: raise ValueError(str(e)) from e
-    if found is not f or f.__module__ == '__main__': raise ValueError('it is not what its module has by that name')
+    if found is not f or f.__module__ == '__main__':
+        raise ValueError('it is not what its module has by that name')
     return f'from {f.__module__} import {f.__name__}'
 def never_refuses(f): return f'from {getattr(f, "__module__", "x")} import {getattr(f, "__name__", "x")}'
 def main_too(f):
@@ -40,14 +41,19 @@ def by_regex(template, places):
     return re.sub(rf'^( *)\{{({names})\}}\n', put, template + '\n', flags=re.M)[:-1] if places else template
 def flat(template, places):
     found = []
-    for line in template.split('\n'): found += places.get(line.strip()[1:-1], [line]) if line.strip().startswith('{') else [line]
+    for line in template.split('\n'):
+        found += places.get(line.strip()[1:-1], [line]) if line.strip().startswith('{') else [line]
     return '\n'.join(found)
 def first_only(template, places):
     for name,lines in places.items(): template = template.replace(f'{{{name}}}', '\n'.join(lines))
     return template
 def empty_lines(template, places):
-    return '\n'.join('\n'.join(line[:line.index('{')] + new for new in places[line.strip()[1:-1]])
-                     if line.strip()[:1] == '{' and line.strip()[1:-1] in places else line for line in template.split('\n'))
+    found = []
+    for line in template.split('\n'):
+        name = line.strip()[1:-1]
+        if line.strip()[:1] != '{' or name not in places: found.append(line)
+        else: found.append('\n'.join(line[:line.index('{')] + new for new in places[name]))
+    return '\n'.join(found)
 def by_format(template, places): return template.format(**{name: lines[0] for name,lines in places.items()})
 def everywhere(template, places):
     found = []
@@ -59,9 +65,11 @@ def everywhere(template, places):
 
 EXERCISES = [
     (check_import_line, [by_names, by_trying],
-     [(never_refuses, 'nobody can import'), (main_too, '__main__'), (only_module, 'from … import'), (type_error, 'ValueError'),
+     [(never_refuses, 'nobody can import'), (main_too, '__main__'), (only_module, 'from … import'),
+      (type_error, 'ValueError'),
       (no_return, 'Return the line')]),
     (check_fill, [by_lines, by_regex],
-     [(flat, 'indentation'), (first_only, 'indent all of them'), (empty_lines, 'leaves no line'), (by_format, 'spaces that stand before'),
+     [(flat, 'indentation'), (first_only, 'indent all of them'), (empty_lines, 'leaves no line'),
+      (by_format, 'spaces that stand before'),
       (everywhere, 'nothing but')]),
 ]
