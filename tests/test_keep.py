@@ -3,6 +3,7 @@ import os, sys, threading, types
 from functools import partial
 import pytest, torch
 from torch import nn
+from miniai.keep import Monitor, better_way, load_opt, misfit, some
 from miniai.learner import Callback, EarlyStoppingCB, SaveBestCB
 from miniai.optim import SGD
 from tests.small import Quiet, make, net, weights
@@ -56,6 +57,7 @@ def test_a_value_whose_way_the_name_does_not_tell_is_asked_for(tmp_path):
                           accuracy=1, f1=1, roc_auc=1,
                           R2Score=1, MulticlassPrecision=1, recall=1).items():
         assert SaveBestCB(tmp_path/'best.pt', name).sign == sign, name
+        assert Monitor(name).sign == better_way(name) == sign, name
     for name in 'zest', 'loss_accuracy':
         with pytest.raises(ValueError, match="mode='max' or mode='min'"): EarlyStoppingCB(name)
         assert EarlyStoppingCB(name, mode='min').sign == -1
@@ -193,3 +195,19 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
 
 def test_there_is_no_optimizer_to_save(tmp_path):
     with pytest.raises(ValueError, match='no state to save'): make().save(tmp_path/'m.pt', with_opt=True)
+
+
+def test_how_weights_differ_is_said_in_words():
+    mine,other = net(),nn.Sequential(*net(classes=4), nn.Linear(3, 3))
+    assert misfit(mine, net(seed=1).state_dict()) == ''
+    words = 'unexpected: 3.bias, 3.weight; of another shape: 2.bias, 2.weight'
+    assert misfit(mine, other.state_dict()) == words
+    assert some('abcdefg') == 'a, b, c, d and 3 more' and some('ab') == 'a, b'
+
+
+def test_an_optimizer_goes_on_where_another_one_stood():
+    first,second = [torch.optim.Adam([nn.Parameter(torch.ones(2))], 0.1) for _ in range(2)]
+    first.param_groups[0]['params'][0].grad = torch.ones(2)
+    first.step()
+    load_opt(second, first.state_dict())
+    assert second.state_dict()['state'][0]['step'] == 1

@@ -2,6 +2,7 @@
 import pytest, torch, torch.nn.functional as F
 from torch import nn
 from miniai.learner import AccumulateCB, Accuracy, Callback, MomentumLearner, TrainCB
+from miniai.preflight import Preflight
 from tests.small import Quiet, TwoInputs, batches, make, net
 
 
@@ -150,3 +151,13 @@ def test_no_false_alarm(name):
 def test_frozen_parameters_are_a_note():
     found = make(model=Head(body=True)).preflight()
     assert any('frozen: body.weight, body.bias' in note for note in found.notes)
+
+
+def test_problems_and_notes_are_sentences():
+    found = Preflight()
+    found.add('inputs', [])
+    assert found.ok and str(found) == 'ready: inputs are fine'
+    found.add('more', [(False, 'a note')])
+    assert found.ok and str(found).endswith('are fine\n· a note')
+    found.add('labels', ['labels are out of range'])
+    assert not found.ok and str(found) == '✗ labels are out of range\n· a note'
