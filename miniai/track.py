@@ -147,5 +147,6 @@ def plot_log(path, ax=None):
             color = f'C{runs.index(run)}' if len(runs) > 1 else None
             if losses: ax.plot(range(1, len(losses)+1), losses, style, marker='o', color=color, label=label)
     ax.set(xlabel='epochs done', ylabel='loss', title=Path(path).name)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     if runs: ax.legend()
     return ax
