@@ -1,5 +1,5 @@
 "What the tests of batches, workers and loaders share: data sets, comparisons, processes"
-import os, random, signal, sys, time
+import os, random, re, signal, sys, time
 from collections import namedtuple
 import numpy as np, psutil, torch
 import torch.utils.data as torch_data
@@ -21,8 +21,8 @@ def same(a, b):
 
 def children():
     "The processes of this one that are workers"
-    helpers = {'resource_tracker', 'forkserver'}
-    return [p for p in psutil.Process().children() if not helpers & set(' '.join(p.cmdline()).replace('.', ' ').split())]
+    def helps(p): return {'resource_tracker', 'forkserver'} & set(re.findall(r'\w+', ' '.join(p.cmdline())))
+    return [p for p in psutil.Process().children() if not helps(p)]
 
 
 def wait_until(f, seconds=20):
@@ -47,7 +47,8 @@ class Draws(Custom):
 
 class DrawsOwn(Custom):
     def __getitem__(self, i):
-        return i,torch.rand(2, generator=worker_rng()),worker_rng('numpy').random(),worker_rng('random').random()
+        own = torch.rand(2, generator=worker_rng())
+        return i,own,worker_rng('numpy').random(),worker_rng('random').random()
 
 
 class Stream(IterableDataset):

@@ -4,8 +4,8 @@ from collections import OrderedDict, defaultdict
 import numpy as np, pytest, torch
 import torch.utils.data as torch_data
 from hypothesis import given, settings, strategies as st
-from miniai.batches import (BatchSampler, Dataset, IterableDataset, Sampler, Subset, collate, columns, convert,
-                            is_lookup, random_split, whole_batches)
+from miniai.batches import (BatchSampler, Dataset, IterableDataset, Sampler, Subset, collate, columns,
+                            convert, is_lookup, random_split, whole_batches)
 from miniai.check import batches as kit
 from tests.loading import KINDS, Box, Custom, make_dataset, same
 
@@ -20,7 +20,8 @@ def test_sampler(n, shuffle, seed, own):
         s = make(torch.Generator().manual_seed(seed) if own else None)
         return list(s),list(s),len(s),torch.get_rng_state().tolist()
     def theirs(g):
-        return torch_data.RandomSampler(range(n), generator=g) if shuffle else torch_data.SequentialSampler(range(n))
+        if not shuffle: return torch_data.SequentialSampler(range(n))
+        return torch_data.RandomSampler(range(n), generator=g)
     assert orders(lambda g: Sampler(range(n), shuffle, g)) == orders(theirs)
 
 
@@ -42,8 +43,9 @@ def test_batches_as_tensors(n, bs, drop, shuffle, seed):
 
 
 LEAVES = [lambda i: i, lambda i: float(i), lambda i: i % 2 == 0, lambda i: f'{i}', lambda i: bytes([i]),
-          lambda i: np.float32(i), lambda i: np.float64(i), lambda i: np.int16(i), lambda i: np.full((2, 1), i),
-          lambda i: torch.full((3,), i), lambda i: torch.tensor(float(i)), lambda i: np.bool_(i),
+          lambda i: np.float32(i), lambda i: np.float64(i), lambda i: np.int16(i),
+          lambda i: np.full((2, 1), i), lambda i: torch.full((3,), i), lambda i: torch.tensor(float(i)),
+          lambda i: np.bool_(i),
           lambda i: torch.zeros(0, 2)]
 
 
@@ -75,15 +77,17 @@ def test_unusual_containers():
 
 @pytest.mark.parametrize('samples,error,text', [
     ([], ValueError, 'nothing to collate'), ([None], TypeError, 'a sample is None'),
-    ([{'a': (1, None)}], TypeError, r"field \['a'\]\[1\] is None"), ([object()], TypeError, 'a sample is of type object'),
+    ([{'a': (1, None)}], TypeError, r"field \['a'\]\[1\] is None"),
+    ([object()], TypeError, 'a sample is of type object'),
     ([(torch.zeros(1, 28, 28), 1), (torch.zeros(1, 28, 30), 2)], ValueError,
      r'field \[0\]: tensors of different shapes.*\(1, 28, 28\), sample 1 has \(1, 28, 30\)'),
-    ([Box(1, np.zeros(2)), Box(1, np.zeros(3))], ValueError, r"field \['top'\]: .*\(2,\), sample 1 has \(3,\)"),
+    ([Box(1, np.zeros(2)), Box(1, np.zeros(3))], ValueError, r"field \['top'\]: .*sample 1 has \(3,\)"),
     ([1, 'a'], TypeError, 'sample 0 is of type int and sample 1 of type str'),
     ([torch.ones(1), 3], TypeError, 'sample 0 is of type Tensor and sample 1 of type int'),
     ([{'a': 1}, {'b': 2}], KeyError, "sample 1 lacks the key 'a'"),
     ([(1, 2), (1, 2, 3)], ValueError, '2 pieces, sample 1 has 3'),
-    ([(1, 2), 3], TypeError, 'type tuple and sample 1 of type int'), ([np.array(['a'])], TypeError, 'an array of <U1'),
+    ([(1, 2), 3], TypeError, 'type tuple and sample 1 of type int'),
+    ([np.array(['a'])], TypeError, 'an array of <U1'),
     ([{'a': 1}, 3], TypeError, 'of type dict and sample 1 of type int'),
     ([{'a': 1}, [1]], TypeError, 'of type dict and sample 1 of type list')])
 def test_collate_says_what_is_wrong(samples, error, text):
@@ -91,7 +95,8 @@ def test_collate_says_what_is_wrong(samples, error, text):
 
 
 @fast
-@given(st.integers(2, 50), st.lists(st.integers(1, 10), min_size=1, max_size=4), st.booleans(), st.integers(0, 2**32))
+@given(st.integers(2, 50), st.lists(st.integers(1, 10), min_size=1, max_size=4), st.booleans(),
+       st.integers(0, 2**32))
 def test_random_split(n, parts, shares, seed):
     lengths = [p/sum(parts) for p in parts] if shares else [*parts, n if sum(parts) > n else n - sum(parts)]
     g = torch.Generator().manual_seed
@@ -155,7 +160,7 @@ def test_bad_input():
     with pytest.raises(NotImplementedError, match='needs an __iter__'): iter(IterableDataset())
 
 
-# ---- the kit -----------------------------------------------------------------------------------------------------
+# ---- the kit ---------------------------------------------------------------------------------------------
 
 
 class Chars:
@@ -177,12 +182,13 @@ def float32(samples): return torch.tensor(samples) if isinstance(samples[0], flo
 
 
 @pytest.mark.parametrize('check,mutant,hint', [
-    ('check_sampler', Chars, 'indices, not samples'), ('check_sampler', HalfShuffled, 'as likely as any other'),
+    ('check_sampler', Chars, 'indices, not samples'),
+    ('check_sampler', HalfShuffled, 'as likely as any other'),
     ('check_sampler', lambda ds, shuffle: iter(range(len(ds))), '__len__'),
-    ('check_sampler', lambda ds, shuffle: Sampler(ds), 'it must be random'),
+    ('check_sampler', lambda ds, shuffle: Sampler(ds), 'must be random'),
     ('check_sampler', lambda ds, shuffle: Sampler(range(len(ds)-1), shuffle), 'range(n) goes from 0 to n-1'),
     ('check_batch_sampler', lambda s, bs, drop: BatchSampler(s, bs), 'drop_last=True leaves out'),
-    ('check_batch_sampler', lambda s, bs, drop: BatchSampler(s, bs, True), 'with drop_last=False it must come'),
+    ('check_batch_sampler', lambda s, bs, drop: BatchSampler(s, bs, True), 'it must come'),
     ('check_batch_sampler', lambda s, bs, drop: BatchSampler(range(len(s)), bs, drop), 'need not be 0, 1, 2'),
     ('check_collate', lambda s: s, 'still a list'), ('check_collate', cats, 'torch.cat joins'),
     ('check_collate', float32, 'float64')])

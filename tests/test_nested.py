@@ -6,8 +6,14 @@ from miniai.tools.nested import first_tensor, map_tensors
 
 Box = namedtuple('Box', 'left top')
 leaves = st.one_of(st.integers(0, 9).map(torch.tensor), st.integers(), st.text(max_size=3), st.none())
-nests = st.recursive(leaves, lambda f: st.one_of(st.lists(f, max_size=3), st.lists(f, max_size=3).map(tuple),
-                                                 st.dictionaries(st.text(max_size=2), f, max_size=3)), max_leaves=8)
+
+
+def containers(f):
+    lists = st.lists(f, max_size=3)
+    return st.one_of(lists, lists.map(tuple), st.dictionaries(st.text(max_size=2), f, max_size=3))
+
+
+nests = st.recursive(leaves, containers, max_leaves=8)
 
 
 def tensors_of(x):
@@ -29,5 +35,6 @@ def test_each_tensor_once_and_the_rest_untouched(x):
 
 @pytest.mark.parametrize('x,kind', [
     (Box(torch.ones(1), 2), Box), (OrderedDict(a=torch.ones(1)), dict), (UserDict(a=torch.ones(1)), dict),
-    (type('Labels', (list,), {})([torch.ones(1)]), None), ((torch.ones(1),), tuple), ('text', str), (b'bytes', bytes)])
+    (type('Labels', (list,), {})([torch.ones(1)]), None), ((torch.ones(1),), tuple), ('text', str),
+    (b'bytes', bytes)])
 def test_containers(x, kind): assert type(map_tensors(torch.neg, x)) is (kind or type(x))

@@ -6,7 +6,8 @@ import numpy as np, psutil, pytest, torch
 from hypothesis import given, settings, strategies as st
 from miniai.tools import workers
 from miniai.tools.workers import END, Workers, ordered_map
-from tests.loading import Demanding, children, exit_me, kill_me, raise_demanding, same, sleep_long, unpicklable
+from tests.loading import (Demanding, children, exit_me, kill_me, raise_demanding, same, sleep_long,
+                           unpicklable)
 
 fast = settings(deadline=None, max_examples=60)
 KINDS = 'process','thread'
@@ -82,7 +83,8 @@ def test_errors_arrive_whole_and_end_the_loop(kind):
         raise KeyError('no more tasks')
     with pytest.raises(KeyError, match='no more tasks'): list(Workers(call, 1, kind=kind).map(bad_tasks()))
     def bad_init(worker): raise OSError(f'worker {worker} has no disk')
-    with pytest.raises(OSError, match='worker 0 has no disk') as e: next(Workers(call, 2, bad_init, kind).map([exit_me]))
+    with pytest.raises(OSError, match='worker 0 has no disk') as e:
+        next(Workers(call, 2, bad_init, kind).map([exit_me]))
     assert 'while worker 0 was starting' in e.value.__notes__
     assert not children()
 
@@ -102,14 +104,17 @@ def test_odd_exceptions_travel():
 
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')
 def test_the_dead_are_noticed():
-    for f,what in ((kill_me, r'worker 1 \(pid \d+\) exited unexpectedly: killed by SIGKILL. Did memory run out'),
-                   (partial(os._exit, 4), 'exit code 4, see its output')):
+    fates = {kill_me: r'worker 1 \(pid \d+\) exited unexpectedly: killed by SIGKILL. Did memory run out',
+             partial(os._exit, 4): 'exit code 4, see its output'}
+    for f,what in fates.items():
         start = time.monotonic()
         with pytest.raises(RuntimeError, match=what): list(Workers(call, 2).map([os.getpid, f, os.getpid]))
         assert time.monotonic() - start < 5 and not children()
-    with pytest.raises(RuntimeError, match='worker thread 0 exited'): list(Workers(call, 1, kind='thread').map([exit_me]))
+    with pytest.raises(RuntimeError, match='worker thread 0 exited'):
+        list(Workers(call, 1, kind='thread').map([exit_me]))
     start = time.monotonic()  # another one than we wait for
-    with pytest.raises(RuntimeError, match='worker 1 .*SIGKILL'): list(Workers(call, 2).map([sleep_long, kill_me]))
+    with pytest.raises(RuntimeError, match='worker 1 .*SIGKILL'):
+        list(Workers(call, 2).map([sleep_long, kill_me]))
     assert time.monotonic() - start < 5 and not children()
 
 
@@ -198,10 +203,11 @@ def test_what_cannot_be_sent_to_a_fresh_process(method):
     assert not children()
 
 
-# ---- the line between processes ----------------------------------------------------------------------------------
+# ---- the line between processes --------------------------------------------------------------------------
 
 
-DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool, torch.complex64]
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool,
+          torch.complex64]
 SHAPES = st.lists(st.integers(0, 12), max_size=4)
 HOW = ['plain', 'transposed', 'strided', 'expanded', 'part', 'channels']
 
@@ -217,7 +223,8 @@ def make(dtype, shape, how):
 
 
 @fast
-@given(st.lists(st.tuples(st.sampled_from(DTYPES), SHAPES, st.sampled_from(HOW)), max_size=5), st.integers(0, 3000))
+@given(st.lists(st.tuples(st.sampled_from(DTYPES), SHAPES, st.sampled_from(HOW)), max_size=5),
+       st.integers(0, 3000))
 def test_anything_goes_through_the_line(tensors, size):
     text = {'text': 'x'*size*30, 'rest': (None, 1.5, torch.rand(3))}
     sent = [*(make(*t) for t in tensors), np.arange(size), text]
@@ -236,9 +243,12 @@ def test_anything_goes_through_the_line(tensors, size):
 
 
 def test_rare_tensors_travel_too():
-    def rare(_): return torch.nn.Parameter(torch.ones(2)),torch.eye(2).to_sparse(),torch.ones(2, dtype=torch.cfloat).conj()
+    def rare(_):
+        conj = torch.ones(2, dtype=torch.cfloat).conj()
+        return torch.nn.Parameter(torch.ones(2)),torch.eye(2).to_sparse(),conj
     param,sparse,conj = next(Workers(rare, 1).map([0]))
-    assert param.requires_grad and sparse.is_sparse and torch.equal(sparse.to_dense(), torch.eye(2)) and conj.is_complex()
+    assert param.requires_grad and conj.is_complex()
+    assert sparse.is_sparse and torch.equal(sparse.to_dense(), torch.eye(2))
 
 
 def test_results_outlive_their_workers():

@@ -1,4 +1,4 @@
-"Checks of lesson 10_workers: loaders with workers, a shared stream, an ordered map, a loader that goes on"
+"Checks of 10_workers: loaders with workers, a shared stream, an ordered map, a loader that goes on"
 import io, random, threading, time
 import numpy as np, torch
 import torch.utils.data as _torch_data

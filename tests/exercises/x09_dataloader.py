@@ -24,7 +24,8 @@ class ByNumpy(MySampler):
 
 
 class BySample(MySampler):
-    def __iter__(self): return iter(random.sample(range(self.n), self.n)) if self.shuffle else iter(range(self.n))
+    def __iter__(self):
+        return iter(random.sample(range(self.n), self.n) if self.shuffle else range(self.n))
 
 
 class Seeded(MySampler):
@@ -57,7 +58,8 @@ class UsedUp(MySampler):
 
 
 class DrawsWithReplacement(MySampler):
-    def __iter__(self): return iter(torch.randint(0, self.n, (self.n,)).tolist() if self.shuffle else range(self.n))
+    def __iter__(self):
+        return iter(torch.randint(0, self.n, (self.n,)).tolist() if self.shuffle else range(self.n))
 
 
 class LosesOne(MySampler):
@@ -159,11 +161,13 @@ def by_index(samples):
     if isinstance(x, (list, tuple)):
         fields = [by_index([s[i] for s in samples]) for i in range(len(x))]
         return fields if type(x) in (list, tuple) else type(x)(*fields)
-    return torch.stack([s if isinstance(s, torch.Tensor) else torch.from_numpy(np.asarray(s)) for s in samples])
+    if not isinstance(x, torch.Tensor): samples = [torch.from_numpy(np.asarray(s)) for s in samples]
+    return torch.stack(samples)
 
 
 def only_turns(samples): return list(zip(*samples)) if isinstance(samples[0], tuple) else samples
-def single_floats(samples): return torch.tensor(samples) if isinstance(samples[0], float) else my_collate(samples)
+def single_floats(samples):
+    return torch.tensor(samples) if isinstance(samples[0], float) else my_collate(samples)
 def joins(samples): return torch.cat(samples) if isinstance(samples[0], torch.Tensor) else my_collate(samples)
 def no_dicts(samples): return samples if isinstance(samples[0], dict) else my_collate(samples)
 
@@ -177,7 +181,8 @@ def flat(samples):
 
 def cuts(samples):
     "Cuts tensors to the shortest"
-    if type(samples[0]) is not tuple or not isinstance(samples[0][0], torch.Tensor): return my_collate(samples)
+    x = samples[0]
+    if type(x) is not tuple or not isinstance(x[0], torch.Tensor): return my_collate(samples)
     n = min(len(s[0]) for s in samples)
     return [torch.stack([s[0][:n] for s in samples]), torch.tensor([s[1] for s in samples])]
 
@@ -191,7 +196,8 @@ class MyLoader:
 
 
 class WithMore(MyLoader):
-    def __init__(self, dataset, batch_size=1, shuffle=False, drop_last=False, sampler=None, collate_fn=my_collate):
+    def __init__(self, dataset, batch_size=1, shuffle=False, drop_last=False, sampler=None,
+                 collate_fn=my_collate):
         self.dataset,self.collate = dataset,collate_fn
         self.batches = MyBatchSampler(sampler or MySampler(dataset, shuffle), batch_size, drop_last)
     def __iter__(self):
@@ -256,15 +262,15 @@ class Unfinished:
 EXERCISES = [
     (check_sampler, [MySampler, ByRandom, ByNumpy, BySample],
      [(ShufflesOnce, 'not in __init__'), (UsedUp, 'begin anew'), (DrawsWithReplacement, 'Some came twice'),
-      (LosesOne, 'One index is missing'), (Seeded, 'seed nothing'), (NeverShuffles, 'it must be random'),
+      (LosesOne, 'One index is missing'), (Seeded, 'seed nothing'), (NeverShuffles, 'must be random'),
       (Samples, 'indices, not samples'), (Unfinished, 'This is the stub')]),
     (check_batch_sampler, [MyBatchSampler, Collects, BySlices],
      [(ForgetsTheRest, 'The short batch at the end is missing'), (NeverDrops, 'drop_last=True leaves out'),
       (RoundsDown, 'rounded up without'), (EmptyBatch, 'an empty batch'), (OwnIndices, 'need not be 0, 1, 2'),
       (OneEpoch, 'each epoch begins anew')]),
     (check_collate, [my_collate, by_kind, by_index],
-     [(only_turns, 'still a list'), (single_floats, 'float64'), (joins, 'torch.cat'), (no_dicts, 'still a list'),
-      (flat, 'call itself'), (cuts, 'refuses them by itself')]),
+     [(only_turns, 'still a list'), (single_floats, 'float64'), (joins, 'torch.cat'),
+      (no_dicts, 'still a list'), (flat, 'call itself'), (cuts, 'refuses them by itself')]),
     (check_loader, [MyLoader, WithMore, AllInOne],
      [(Rounds, 'The number of batches'), (Lists, 'A batch holds all the x'),
       (Generator, 'in __iter__, not in __init__'), (Separately, 'same indices'), (Swallows, 'Catch nothing'),

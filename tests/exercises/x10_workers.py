@@ -154,8 +154,8 @@ class KeepsOrder:
 
 class KeepsSeed:
     "Saves the seed of the epoch's order"
-    def __init__(self, dataset,
-                 batch_size): self.dataset,self.bs,self.seed,self.done,self.resume = dataset,batch_size,0,0,None
+    seed,done,resume = 0,0,None
+    def __init__(self, dataset, batch_size): self.dataset,self.bs = dataset,batch_size
     def __iter__(self):
         self.seed,skip = self.resume or (random.getrandbits(40), 0)
         self.resume,self.done = None,skip
@@ -205,8 +205,8 @@ class Reshuffles(KeepsSeed):
 
 class StaysShort(KeepsSeed):
     "Skips in each epoch from then on"
-    def load_state_dict(self, state): self.skip = state['done'];  self.resume = state['seed'],state['done']
     skip = 0
+    def load_state_dict(self, state): self.resume,self.skip = (state['seed'], state['done']),state['done']
     def __iter__(self):
         self.resume = self.resume or (random.getrandbits(40), self.skip)
         return KeepsSeed.__iter__(self)
@@ -230,7 +230,8 @@ EXERCISES = [
     (check_share, [MyStream, ByModulo, InPieces, BySlicing],
      [(Everybody, 'Each worker gives all of them'), (LosesTheRest, 'Some are missing'),
       (OnlyWithWorkers, 'get_worker_info() is None'),
-      (TwoForEver, 'Worker `info.id`'), (OneEpoch, 'begin anew'), (NotAStream, 'inherit from IterableDataset'), (Stub, 'This is the stub')]),
+      (TwoForEver, 'Worker `info.id`'), (OneEpoch, 'begin anew'),
+      (NotAStream, 'inherit from IterableDataset'), (Stub, 'This is the stub')]),
     (check_ordered, [executor, queues, in_groups],
      [(as_ready, 'as they are ready'), (all_at_once, 'Hand out 2*n tasks'), (swallows, 'hand it over'),
       (no_threads, 'side by side'),
@@ -238,5 +239,6 @@ EXERCISES = [
     (check_resume, [KeepsOrder, KeepsSeed, KeepsRandomState],
      [(BeginsAnew, 'leave out the batches that were given'), (SkipsOneMore, 'One batch too many'),
       (RepeatsLast, 'The last batch comes again'),
-      (Reshuffles, 'the random state it was drawn from'), (StaysShort, 'the next one is a whole epoch'), (SavesItself, 'not your own objects'),
+      (Reshuffles, 'the random state it was drawn from'), (StaysShort, 'the next one is a whole epoch'),
+      (SavesItself, 'not your own objects'),
       (SameOrder, 'Draw a new order in __iter__'), (Unfinished, 'This is the stub')])]
