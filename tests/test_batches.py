@@ -4,8 +4,8 @@ from collections import OrderedDict, defaultdict
 import numpy as np, pytest, torch
 import torch.utils.data as torch_data
 from hypothesis import given, settings, strategies as st
-from miniai.batches import (BatchSampler, Dataset, IterableDataset, Sampler, Subset, collate, columns,
-                            convert, is_lookup, random_split, whole_batches)
+from miniai.batches import (SUBSETS, BatchSampler, Dataset, IterableDataset, Sampler, Subset, collate,
+                            columns, convert, is_lookup, random_split, whole_batches)
 from miniai.check import batches as kit
 from tests.loading import KINDS, Box, Custom, make_dataset, same
 
@@ -143,6 +143,7 @@ def test_subsets():
         def __getitem__(self, i): return super().__getitem__(i)[0]*2,0
     x = torch.arange(6.)
     part = Subset(Dataset(x, x), [5, 4, 3])
+    assert isinstance(part, SUBSETS) and not isinstance(part.dataset, SUBSETS)
     assert len(part) == 3 and part[1] == (4, 4) and part[[0, 2]][0].tolist() == [5, 3]
     assert part.__getitems__([0, 1]) == [(5, 5), (4, 4)]
     assert DoubleSubset(Dataset(x, x), [1, 2]).__getitems__([0, 1]) == [(2, 0), (4, 0)]

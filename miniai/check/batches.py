@@ -53,7 +53,7 @@ def check_sampler(
                  '__len__ gives the number of indices.'),
             Case('shuffled, each index comes once', all_once, 'A shuffled order has the same indices in it.'),
             Case('a new order in each epoch', new_orders),
-            Case('a seed repeats the order', repeatable, 'Draw from torch, random or numpy: they have seeds.'),
+            Case('a seed repeats the order', repeatable, 'Draw from torch, random or numpy.'),
             Case('all orders are possible', spread,
                  'Each order must be as likely as any other: torch.randperm and random.shuffle see to that.')]
 
