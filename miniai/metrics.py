@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Mean', 'Accuracy', 'FuncMetric', 'results_of', 'MetricsCB', 'ProgressCB']
 
-# %% ../nbs/16_metrics.ipynb #e42282c6
+# %% ../nbs/16_metrics.ipynb #5c26c08f
 import time
 from collections.abc import Mapping
 import torch
@@ -28,13 +28,14 @@ class Mean:
         self.n += n
     def compute(self): return self.total/self.n if self.n else float('nan')
 
-# %% ../nbs/16_metrics.ipynb #1a52e2b3
+# %% ../nbs/16_metrics.ipynb #7f408651
 class Accuracy:
     "The share of predictions whose largest score is at the target"
     def __init__(self): self.reset()
     def reset(self): self.right,self.n = 0,0
     def update(self, preds, targ):
-        if preds.dim() < 2 or preds.shape[1] == 1 or preds[:, 0].shape != targ.shape:
+        n,*classes = preds.shape
+        if classes in ([], [1]) or (n, *classes[1:]) != targ.shape:
             raise ValueError('Accuracy needs a row of scores for each label, such as (64, 10) and (64,), '
                              f'got {kinds(preds, [targ])}')
         self.right += (preds.argmax(1) == targ).sum()
@@ -72,13 +73,15 @@ def _named_metrics(ms, named):
         found[name] = _as_metric(m, name)
     return found
 
-# %% ../nbs/16_metrics.ipynb #880baf6f
+# %% ../nbs/16_metrics.ipynb #d054a12a
 def results_of(learn):
     "What metrics get: predictions, and the targets as a tuple of one or none (several are one tuple)"
-    preds = learn.preds
-    logits = preds.get('logits') if isinstance(preds, Mapping) else getattr(preds, 'logits', None)
     targets = split_batch(learn.batch, getattr(learn, 'n_inp', 1), getattr(learn, 'target_keys', TARGETS))[1]
-    preds = map_tensors(torch.Tensor.detach, preds if logits is None else logits)
+    preds = learn.preds
+    if not isinstance(preds, torch.Tensor):
+        logits = preds.get('logits') if isinstance(preds, Mapping) else getattr(preds, 'logits', None)
+        if logits is not None: preds = logits
+    preds = map_tensors(torch.Tensor.detach, preds)
     return preds,targets if len(targets) < 2 else (targets,)
 
 def _number(name, value):
@@ -138,7 +141,7 @@ class _LastValue:
     def send(self, t): self.buffer.copy_(t.detach(), non_blocking=True)
     def read(self): return float(self.seen)
 
-# %% ../nbs/16_metrics.ipynb #31d65b93
+# %% ../nbs/16_metrics.ipynb #383d476c
 class _Curves:
     "Loss curves in a notebook"
     def __init__(self): self.figure,self.next = None,0.

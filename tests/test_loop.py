@@ -7,7 +7,7 @@ from torch import nn
 from miniai.learner import (Accuracy, Callback, CancelBatchException, CancelEpochException,
                             CancelFitException, DeviceCB, Learner, MetricsCB,
                             MomentumLearner, ProgressCB, TrainCB, TrainLearner)
-from miniai.loop import ACTIONS, EVENTS, Host, Order, batch_size, loss_of, set_lr
+from miniai.loop import ACTIONS, EVENTS, Host, Order, batch_size, loss_of, set_lr, split_batch, to_device
 from miniai.optim import SGD
 from tests.small import Quiet, TwoInputs, batches, make, net, weights
 
@@ -438,3 +438,10 @@ def test_target_keys_name_the_targets_of_a_dictionary():
     preds,targets = learn.get_preds()
     assert torch.equal(targets, torch.cat([d['kind'] for d in data]))
     assert Learner.events == Host.events == EVENTS
+
+
+def test_split_batch_and_to_device():
+    assert split_batch((1, 2, 3), 2) == (((1, 2), {}), (3,)) and split_batch([1]) == (((1,), {}), ())
+    assert split_batch(5) == (((5,), {}), (5,)) and split_batch(dict(a=1, b=2, y=3)) == (((), dict(a=1, b=2)), (3,))
+    moved = to_device(dict(a=[torch.ones(1), 'text']), 'meta')
+    assert moved['a'][0].device.type == 'meta' and moved['a'][1] == 'text'
