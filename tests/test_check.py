@@ -267,6 +267,14 @@ def test_the_line_is_the_learners_not_the_checks():
     assert not report.ok and 'matmul.py' not in str(report)
 
 
+def test_the_line_is_the_learners_not_the_librarys():
+    from miniai.layers import Sequential
+    def listed(x): return Sequential([x])
+    text = str(run_cases(listed, [Case('builds', lambda f: f(3)), Case('a method', lambda f: f.walk())], 'x'))
+    assert 'return Sequential([x])' in text
+    assert 'guard.py' not in text and 'module.py' not in text
+
+
 def test_gradients_work_in_a_case_and_no_grad_outside_stays():
     def f(impl):
         x = torch.ones(1, requires_grad=True)

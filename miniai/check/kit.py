@@ -144,13 +144,14 @@ def _is_theirs(filename):
     "Does a file belong to the one who wrote the implementation?"
     path = Path(filename)
     is_installed = {'site-packages', 'dist-packages'} & set(path.parts) or 'importlib' in filename
-    return not is_installed and path.parent != _CHECKS
+    return not is_installed and path.parent != _CHECKS and path.name != 'guard.py'
 
 def _where(exc):
     "The line of the implementation that an exception came from"
     frames = [f for f in traceback.extract_tb(exc.__traceback__) if _is_theirs(f.filename)]
     if not frames: return ''
-    last = frames[-1]
+    outside = [f for f in frames if _CHECKS.parent not in Path(f.filename).parents]
+    last = (outside or frames)[-1]  # a line of the reader's, rather than one of the library that it calls
     name,line = Path(last.filename).name,(last.line or '').strip()
     is_cell = 'ipykernel' in last.filename or name.startswith('<')
     return f" ({'' if is_cell else f'{name}, '}line {last.lineno}{line and f': {line}'})"
