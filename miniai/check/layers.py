@@ -25,10 +25,14 @@ def check_residual(
         same(cls(a, act, b)(given), x + b(act(a(x))), 'Linear, ReLU, Linear', mistakes={
             'That is what the layers give: add the input.': lambda: b(act(a(x))),
             'Each layer got the input: hand each the result of the last.': lambda: x + a(x) + act(x) + b(x),
+            'The loop has overwritten x: keep the input under another name.': lambda: 2*b(act(a(x))),
             'The input is added after every layer: add it once, at the end.': lambda: _each(x, (a, act, b)),
             'Only one of the layers was called.': lambda: x + a(x)})
         same(given, x, 'the input afterwards', 'Do not write into it: `x + …` instead of `x += …`.')
-    def none(cls): same(cls()(x), x*2, 'no layers', 'Nothing changes x on its way, so it is x + x.')
+    def none(cls):
+        given = x.clone()
+        same(cls()(given), x*2, 'no layers', 'Nothing changes x on its way, so it is x + x.')
+        same(given, x, 'the input afterwards', 'Do not write into it: `x + …` instead of `x += …`.')
     def finds(cls):
         m = cls(*layers())
         got = len(list(m.parameters()))
@@ -37,7 +41,8 @@ def check_residual(
         require(not any(o.training for o in m.modules()), 'eval() does not reach the layers')
     def twice(cls):
         a = _linear(3., 1.)
-        same(cls(a, a)(x), x + a(a(x)), 'the same layer twice', '`children()` gives what is shared once.')
+        once = '`children()` gives what is shared once.'
+        same(cls(a, a)(x.clone()), x + a(a(x)), 'the same layer twice', mistakes={once: lambda: x + a(x)})
     return [Case('x + layers(x)', gives, 'Loop over the layers, starting from x; return x + what comes out.'),
             Case('no layers', none, 'A loop over nothing leaves x as it is.'),
             Case('the layers are registered', finds, 'A plain list hides them; a ModuleList does not.'),
@@ -61,13 +66,18 @@ def check_replace_layers(
     f # Your `replace_layers(model, old, make)`
 ):
     "Check a function that replaces all layers of one class in a model"
-    def kinds(model): return {name: type(m).__name__ for name,m in model.named_modules() if name}
+    def kinds(model):
+        found = [(name, type(m).__name__) for name,m in model.named_modules() if name]
+        require(len(dict(found)) == len(found), 'a layer hangs beside the old one', found,
+                hint="`setattr(model, '0.1', …)` does not go into '0': set it in the module that holds it.")
+        return dict(found)
     def replaced(name, make, hint):
         def run(f):
             model = make()
             before,modules = kinds(model),dict(model.named_modules())
             got = f(model, nn.ReLU, lambda old: nn.Tanh())
-            require(got is model, 'it does not return the model', got=got, hint='`return model`, at the end.')
+            require(got is model, 'it does not return the model that it got', got=got,
+                    hint='Change the model itself, not a copy, and `return model` at the end.')
             want = {name: kind.replace('ReLU', 'Tanh') for name,kind in before.items()}
             same(kinds(model), want, before)
             stay = [m is modules[name] for name,m in model.named_modules() if not isinstance(m, nn.Tanh)]
@@ -99,6 +109,7 @@ def check_module_dict(
         same((list(d.keys()), list(d.values()) == [a, b], dict(d.items()) == {'a': a, 'b': b}),
              (['a', 'b'], True, True), "{'a': …, 'b': …}", '`keys()`, `values()`, `items()`, in order.')
         same(len(D()), 0, 'no argument')
+        require('train' not in D(), "'train' in d is True", hint='The names that were put in, not `hasattr`.')
     def finds(D):
         d = D({'a': nn.Linear(2, 3), 'b': nn.Sequential(nn.Linear(3, 1))})
         same(list(d.state_dict()), ['a.weight', 'a.bias', 'b.0.weight', 'b.0.bias'], "{'a': …, 'b': …}")
@@ -116,7 +127,7 @@ def check_module_dict(
         except KeyError: return
         except Exception as e: raise Mismatch(f'a {type(e).__name__} came', "d['zebra']") from None
         raise Mismatch('no error for an unknown name', "d['zebra']")
-    return [Case('a dictionary', reads, 'What a dictionary can do, on top of `add_module`.'),
+    return [Case('a dictionary', reads, 'What a dictionary can do; without an argument it is empty.'),
             Case('its modules are registered', finds, 'Register each with `add_module`.'),
             Case('changing it', changes, '`add_module` for `d[k] = m`, `delattr` for `del d[k]`.'),
             Case('an unknown name', unknown, 'A dictionary raises KeyError.')]

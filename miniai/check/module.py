@@ -42,7 +42,8 @@ def _names(pairs): return [name for name,_ in pairs]
 STATE = _models(nn.Module).Buffered().state_dict()
 
 def _own(k):
-    "`self.gain = …` calls `__setattr__(self, name, value)`: note a Parameter's name; always store the value."
+    '''`self.gain = …` calls `__setattr__(self, name, value)`, and so does `self.x = …` in your `__init__`:
+    note a Parameter's name; always store the value (`super().__setattr__`).'''
     m = k.Scale()
     m.n,m.table = 3,torch.ones(2)
     return m.n,[p is m.gain for p in m.parameters()]
@@ -105,6 +106,7 @@ def _loaded(k):
 
 def _not_loaded(k):
     'Compare the names on both sides, and the shapes, and raise an error.'
+    k.Buffered().load_state_dict(STATE)
     wrong = [{'mean': STATE['mean']}, {**STATE, 'x': STATE['mean']}, {**STATE, 'mean': torch.ones(1)}]
     return [_refused(lambda state=state: k.Buffered().load_state_dict(state)) for state in wrong]
 
@@ -158,7 +160,8 @@ def _called(k):
 
 def _unwrapped(k):
     'Refuse it with a TypeError: somebody forgot to wrap it, and it would never be trained again.'
-    return _refused(lambda: setattr(k.Scale(), 'gain', torch.ones(2)))
+    m = k.Scale()
+    return _refused(lambda: setattr(m, 'gain', torch.ones(2)))
 
 def _text(k):
     "`(name): ` and the child's own repr, all its lines two spaces to the right."
@@ -186,7 +189,8 @@ def check_module(
 ):
     "Check a base class for models: what one on top of PyTorch's gives, one on top of yours must give, too"
     def case(name, probe):
-        return Case(name, lambda M: same(probe(_models(M)), probe(_models(nn.Module))), probe.__doc__)
+        hint = ' '.join(probe.__doc__.split())
+        return Case(name, lambda M: same(probe(_models(M)), probe(_models(nn.Module))), hint)
     return [case(*item) for item in PROBES.items()]
 
 @check('count_params')
@@ -201,9 +205,11 @@ def check_count_params(
     tied[2].weight = tied[0].weight
     def case(name, model, want, hint, **kwargs):
         twice = sum(p.numel() for _,p in model.named_parameters(remove_duplicate=False))
-        mistakes = {'A frozen one has `requires_grad` False.': sum(p.numel() for p in model.parameters()),
+        frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+        mistakes = {'Those are the frozen ones alone: without `trainable`, all count.': frozen or -1,
+                    'A frozen one has `requires_grad` False.': sum(p.numel() for p in model.parameters()),
                     'That many tensors: a tensor holds `numel()` numbers.': len(list(model.parameters())),
-                    '`parameters()` gives what is shared once; a walk over the layers meets it twice.': twice,
+                    '`parameters()` gives what is shared once; layers and state dict have it twice.': twice,
                     'Buffers (a mean, a counter) do not count.': want+sum(b.numel() for b in model.buffers())}
         return Case(name, lambda f: same(f(model, **kwargs), want, str(model), mistakes=mistakes), hint)
     each = 'Add up `numel()` over `model.parameters()`, which goes into submodules by itself.'
@@ -211,7 +217,7 @@ def check_count_params(
             case('layers inside layers', nested, 26, each),
             case('frozen ones', frozen, 34, 'Without `trainable`, frozen parameters count.'),
             case('shared ones', tied, 24, each),
-            case('the trained ones', frozen, 18, each, trainable=True)]
+            case('the trained ones', frozen, 18, 'Those whose `requires_grad` is True.', trainable=True)]
 
 @check('peek')
 def check_peek(
@@ -226,14 +232,19 @@ def check_peek(
         same(f(model(), name, x), want, f'name {name!r}, a model of Linear, Tanh, the same Linear, Sigmoid',
              mistakes={
             'That is what the whole model gives: put the hook on the submodule.': lambda: model()(x),
-            'The layer is called twice, and this is the first time: keep the last.': lambda: twice(x),
+            'That is its first call, with the inputs of the model; it is called twice: keep the last.':
+                lambda: twice(x),
+            'That is the layer called by hand: call the model, and let a hook listen.': lambda: x.sigmoid(),
             'That is what goes in. A forward hook gets `(module, inputs, output)`.': lambda: twice(x).tanh()})
     def looks_on(f, x):
-        m = model().eval()
+        m = model()
+        m[1].eval()
+        modes = [o.training for o in m.modules()]
         _refused(lambda: f(m, '3.0', x))
         hooks = [o for o in m.modules() if o._forward_hooks or o._forward_pre_hooks]
         require(not hooks, 'the hook is still there', x)
-        require(not m.training, 'the model is in another mode', hint='Look on, change nothing.')
+        require([o.training for o in m.modules()] == modes, 'the model is in another mode',
+                    hint='Look on, change nothing.')
     def unknown(f):
         try: f(model(), '3.1', x)
         except ValueError: return

@@ -34,6 +34,13 @@ def ignores_trainable(model, trainable=False): return count(model)
 def always_trainable(model, trainable=False): return count(model, True)
 
 
+def only_the_frozen(model, trainable=False):
+    return sum(p.numel() for p in model.parameters() if p.requires_grad == trainable)
+def those_with_a_gradient(model, trainable=False):
+    return sum(p.numel() for p in model.parameters() if p.grad is not None or not trainable)
+def counts_the_state_dict(model, trainable=False): return sum(t.numel() for t in model.state_dict().values())
+
+
 def counts_shared_twice(model, trainable=False):
     return sum(p.numel() for m in model.modules() for p in m.parameters(recurse=False) if p.requires_grad
                or not trainable)
@@ -110,6 +117,13 @@ def no_such_name(model, name, *inputs):
     return seen[-1]
 
 
+def calls_it_by_hand(model, name, *inputs):
+    found = dict(model.named_modules())
+    if name not in found: raise ValueError(name)
+    return found[name](*inputs)
+
+
+def evaluates(model, name, *inputs): return peek(model.eval(), name, *inputs)
 def trains(model, name, *inputs): return peek(model.train(), name, *inputs)
 
 
@@ -235,6 +249,13 @@ class EveryTensor(module.Module):
                             and value.is_floating_point() else value)
 class CallsWithoutKeywords(module.Module):
     def __call__(self, *args, **kwargs): return super().__call__(*args)
+class SetsItselfForEver(module.Module):
+    def __setattr__(self, name, value): setattr(self, name, value)
+class ForgetsTheBook:
+    def __init__(self): self.found = {}
+    def __setattr__(self, name, value): self.found[name] = value
+class LoadsNothing(InOneClass):
+    load_state_dict = None
 class Unprefixed(module.Module):
     def state_dict(self, *, destination=None, prefix='', keep_vars=False):
         return super().state_dict(destination=destination, prefix='', keep_vars=keep_vars)
@@ -242,18 +263,23 @@ class Unprefixed(module.Module):
 
 EXERCISES = [
     (check_count_params, [count, count_by_hand, count_with_shapes],
-     [(counts_tensors, '`numel()` numbers'), (counts_shared_twice, 'meets it twice'),
+     [(counts_tensors, '`numel()` numbers'), (counts_shared_twice, 'have it twice'),
       (counts_buffers, 'do not count'),
       (counts_one_level, 'goes into submodules by itself'), (ignores_trainable, '`requires_grad` False'),
+      (only_the_frozen, 'the frozen ones alone'), (those_with_a_gradient, '`requires_grad` is True'),
+      (counts_the_state_dict, 'do not count'),
       (always_trainable, 'frozen parameters count')]),
     (check_peek, [peek, peek_with_finally, peek_by_submodule],
      [(peeks_at_the_model, 'what the whole model gives'), (first_call, 'keep the last'),
       (takes_the_input, 'what goes in'),
       (leaves_the_hook, '`handle.remove()`'), (removes_if_all_goes_well, '`finally`'),
       (no_such_name, 'Raise a ValueError'),
+      (calls_it_by_hand, 'with the inputs of the model'), (evaluates, 'change nothing'),
       (trains, 'change nothing')]),
     (check_module, [module.Module, nn.Module, InOneClass],
      [(ForgetsNested, 'yield from child.parameters()'), (ForgetsToReturn, '`return self`'),
       (EveryTensor, "note a Parameter's name"),
+      (SetsItselfForEver, 'super().__setattr__'), (ForgetsTheBook, 'in your `__init__`'),
+      (LoadsNothing, 'Copy into the tensors'),
       (CallsWithoutKeywords, 'hands both on'), (Unprefixed, "prefix + name + '.'")]),
 ]

@@ -1,4 +1,5 @@
 "Lesson 07: a detour, replacing layers, a dictionary of modules"
+import copy
 from functools import reduce
 from torch import nn
 from miniai.check.layers import check_module_dict, check_replace_layers, check_residual
@@ -51,6 +52,20 @@ class EachGetsTheInput(ResidualOfAList):
 class AddsEachTime(ResidualOfAList):
     def forward(self, x):
         for layer in self.layers: x = x + layer(x)
+        return x
+
+
+class OverwritesX(ResidualOfAList):
+    def forward(self, x):
+        for layer in self.layers: x = layer(x)
+        return x + x
+
+
+class InPlaceAtTheEnd(ResidualOfAList):
+    def forward(self, x):
+        inp = x
+        for layer in self.layers: x = layer(x)
+        x += inp
         return x
 
 
@@ -107,6 +122,13 @@ def replaces_everything(model, old, make):
     return model
 
 
+def by_dotted_name(model, old, make):
+    for name,m in list(model.named_modules()):
+        if isinstance(m, old): setattr(model, name, make(m))
+    return model
+
+
+def changes_a_copy(model, old, make): return replace(copy.deepcopy(model), old, make)
 def returns_nothing(model, old, make): replace(model, old, make)
 def passes_the_class(model, old, make): return replace(model, old, lambda m: make(type(m)))
 
@@ -164,6 +186,16 @@ class Attribute(ModuleDict):
     def __getitem__(self, name): return getattr(self, name)
 
 
+class AsksForAttributes(ModuleDict):
+    "Whatever the class has seems to be in it"
+    def __contains__(self, name): return hasattr(self, name)
+
+
+class WantsOne(ModuleDict):
+    "Cannot be empty"
+    def __init__(self, modules=None): super().__init__(dict(modules))
+
+
 class StaysThere(DictBeside):
     "Deleting leaves the module registered"
     def __delitem__(self, name): del self.held[name]
@@ -189,14 +221,17 @@ EXERCISES = [
     (check_residual, [Residual, ResidualOfAList, ResidualSequential, ResidualByName],
      [(HidesLayers, 'A plain list hides them'), (ForgetsTheInput, 'add the input'),
       (EachGetsTheInput, 'hand each the result'),
-      (AddsEachTime, 'once, at the end'), (OnlyTheFirst, 'Only one of the layers'), (InPlace, '`x + …`'),
+      (AddsEachTime, 'once, at the end'), (OverwritesX, 'has overwritten x'),
+      (InPlaceAtTheEnd, '`x + …`'), (OnlyTheFirst, 'Only one of the layers'), (InPlace, '`x + …`'),
       (ByChildren, 'gives what is shared once')]),
     (check_replace_layers, [replace, replace_by_path, replace_on_each],
      [(replaces_one_level, 'do the same below it'), (replaces_everything, 'named_children()'),
       (returns_nothing, '`return model`'),
+      (by_dotted_name, 'does not go into'), (changes_a_copy, 'not a copy'),
       (passes_the_class, 'may need its sizes'), (only_a_variable, 'setattr')]),
     (check_module_dict, [ModuleDict, DictBeside, nn.ModuleDict],
-     [(Hides, 'Register each with'), (Attribute, 'KeyError'), (StaysThere, '`delattr`'),
+     [(AsksForAttributes, 'not `hasattr`'), (WantsOne, 'without an argument'),
+      (Hides, 'Register each with'), (Attribute, 'KeyError'), (StaysThere, '`delattr`'),
       (SetsPlain, '`__setitem__` registers'),
       (Unordered, '`__iter__` over the names')]),
 ]
