@@ -8,7 +8,6 @@ __all__ = ['ModuleList', 'Sequential', 'Linear', 'ReLU', 'Flatten', 'Lambda', 'D
 # %% ../nbs/07_layers.ipynb #b9d9070e
 import itertools, math
 import torch
-from torch import nn
 from torch.nn import functional as F
 from .module import Module, Parameter
 

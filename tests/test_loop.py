@@ -442,6 +442,7 @@ def test_target_keys_name_the_targets_of_a_dictionary():
 
 def test_split_batch_and_to_device():
     assert split_batch((1, 2, 3), 2) == (((1, 2), {}), (3,)) and split_batch([1]) == (((1,), {}), ())
-    assert split_batch(5) == (((5,), {}), (5,)) and split_batch(dict(a=1, b=2, y=3)) == (((), dict(a=1, b=2)), (3,))
+    assert split_batch(5) == (((5,), {}), (5,))
+    assert split_batch(dict(a=1, b=2, y=3)) == (((), dict(a=1, b=2)), (3,))
     moved = to_device(dict(a=[torch.ones(1), 'text']), 'meta')
     assert moved['a'][0].device.type == 'meta' and moved['a'][1] == 'text'
