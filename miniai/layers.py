@@ -35,8 +35,9 @@ class Places(Module):
         module # The module
     ):
         "Add a module at the end"
-        name = next(n for n in map(str, itertools.count(len(self))) if n not in self._kinds)
-        self.add_module(name, module)
+        place = len(self)
+        while str(place) in self._kinds: place += 1  # a slice keeps its names, so this one may be taken
+        self.add_module(str(place), module)
         return self
 
     def extend(self,
