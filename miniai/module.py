@@ -166,7 +166,7 @@ def _trainable(x, depth=3):
 def _warn_hidden(model):
     "Say once which plain attributes hide what could be trained"
     for path,m in model.named_modules():
-        for name in [*m._plain] if isinstance(m, Tree) else ():
+        for name in sorted(m._plain) if isinstance(m, Tree) else ():
             x = vars(m).get(name)
             hidden = set(_trainable(x))
             if not hidden or hidden.issubset(p for _,p in model.named_parameters()): continue

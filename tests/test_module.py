@@ -828,3 +828,10 @@ def test_the_check_accepts(cls): check_module(cls).raise_if_failed()
 
 
 def test_exports(): assert set(ours.__all__) == {'Parameter', 'Module'}
+
+
+def test_hidden_layers_are_named_in_the_same_order_in_every_run():
+    m = Module()
+    for name in 'gdhbfcae': setattr(m, name, [nn.Linear(1, 1)])
+    with pytest.warns(UserWarning) as said: m.parameters()
+    assert [str(w.message).split()[0] for w in said] == [f'Module.{name}' for name in 'abcdefgh']
