@@ -154,7 +154,7 @@ LIN,RELU,MSE = (dict(reference=lambda x,w,b: x@w + b, params=('k m', 'm')), dict
 CHAIN = 'The chain rule multiplies it by `grad`'
 BROKEN = {
     'weight transposed': (lin(lambda g,x,w: (g@w.t(), g.t()@x, g.sum(0))), LIN, 'x.t() @ grad swapped'),
-    'bias not summed': (lin(lambda g,x,w: (g@w.t(), x.t()@g, g)), LIN, '.sum(0), missing?'),
+    'bias not summed': (lin(lambda g,x,w: (g@w.t(), x.t()@g, g)), LIN, 'Sum over the batch'),
     'bias averaged': (lin(lambda g,x,w: (g@w.t(), x.t()@g, g.mean(0))), LIN, 'mean over the batch'),
     'weight gradient averaged': (lin(lambda g,x,w: (g@w.t(), x.t()@g/len(x), g.sum(0))), LIN, 'mean over'),
     'input gradient by w, not w.t': (lin(lambda g,x,w: (g@w, x.t()@g, g.sum(0))), LIN, 'the gradient of x'),
@@ -166,12 +166,12 @@ BROKEN = {
     'nothing returned': (lin(lambda g,x,w: (None, x.t()@g, g.sum(0))), LIN, 'is there a `return`?'),
     'input transposed': (lin(lambda g,x,w: (w@g.t(), x.t()@g, g.sum(0))), LIN, 'gradient, transposed'),
     'left over from the first call': (Accumulates, LIN, 'sum over two calls'),
-    'squeezed': (Squeezes, LIN, 'Is there a `squeeze`?'),
+    'squeezed': (Squeezes, LIN, 'Does a `squeeze`'),
     'always float32': (Float32, LIN, 'its dtype is torch.float32, not torch.float64'),
     'forward without bias': (NoBias, LIN, 'First make forward right'),
     'relu with >=': (relu(lambda g,x: g*(x >= 0)), RELU, 'PyTorch takes 0'),
     'relu without the chain': (relu(lambda g,x: (x > 0).to(g.dtype)), RELU, CHAIN),
-    'relu passes all': (relu(lambda g,x: g.clone()), RELU, 'the slope of the layer itself'),
+    'relu passes all': (relu(lambda g,x: g.clone()), RELU, 'the slope of this step itself'),
     'relu looks at grad': (relu(lambda g,x: g*(g > 0)), RELU, 'looks at the sign of `grad`'),
     'relu keeps its first input': (FirstInput, RELU, 'does forward keep the newest input?'),
     'relu in place': (InPlace, RELU, 'x was changed'),

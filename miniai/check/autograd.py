@@ -7,15 +7,16 @@ from .kit import Case, check, require, same
 _RECORD = 'Wrap the result, and name its sources: Tape(result, (a, lambda g: …)).'
 _BACK = 'Beside a source stands what turns gradient into gradient: lambda g: g*slope, not the slope.'
 
-def _trip(operation, reference, tape, tensors, constant=None, calls=1):
+def _trip(operation, reference, tape, tensors, names, constant=None, calls=1):
     "Forward and backward of `operation`, `calls` times, compared with autograd"
-    names,out = arg_names(reference, len(tensors)),reference(*tensors)
-    grad = draw_like(out)
+    grad = draw_like(reference(*tensors))
     want_out,want = by_autograd(reference, tensors, grad)
     leaves = [t.clone() if i == constant else tape(t.clone()) for i,t in enumerate(tensors)]
     got,given = operation(*leaves),(*tensors, grad)
     kind = type(leaves[0 if constant != 0 else 1])
     require(got is not None, 'it is None: is there a `return`?', given, hint='Return a new Tape.')
+    require(not any(got is leaf for leaf in leaves), 'the source itself came back', given,
+            hint='Leave the source as it is, its .data too, and return a new Tape.')
     require(isinstance(got, kind), f'a {type(got).__name__} came, not a {kind.__name__}', given, hint=_RECORD)
     backs = [back for _,back in getattr(got, 'sources', ())]
     require(all(map(callable, backs)), 'a source without a function', given, hint=_BACK)
@@ -38,12 +39,15 @@ def check_tape(
 ):
     "Check an operation of a tape against autograd: result, gradients, broadcasting, use inside of a formula"
     inputs = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+    names = arg_names(f, len(inputs))
     def case(name, hint, sizes, op=lambda f: f, seed=0, dtype=torch.float32, **kwargs):
-        def run(f): _trip(op(f), op(reference), tape, draw_inputs(inputs, sizes, seed, dtype), **kwargs)
+        def run(f):
+            tensors = draw_inputs(inputs, sizes, seed, dtype)
+            _trip(op(f), op(reference), tape, tensors, names, **kwargs)
         return Case(name, run, hint)
     def amid(f): return lambda *xs: f(*(2*x for x in xs))*3
     def again(f): return lambda *xs: f(*xs)*f(*xs)
-    slope = ('How does the result change with one number, by every way (the ways add)? '
+    slope = ('How does the result, made of `a.data`, change with one number, by every way (the ways add)? '
              'Multiply that by the gradient that comes in: Tape(result, (a, lambda g: …)).')
     yield case('one number', slope, (1, 1, 1, 1))
     yield case('a small array', slope, (2, 3, 4, 5))
@@ -57,6 +61,8 @@ def check_tape(
 
 def _slope_case(name, formula, deep, times, hint):
     "Slopes of `formula` in its first number, `times` deep"
+    again = ('The first slope is right. Is something left over from it, such as a .grad? '
+             'Or was a part of it passed on twice?')
     def run(slope):
         for numbers in ((3., 2.), (-1., 0.5)):
             ours,theirs = [deep(n) for n in numbers],[torch.tensor(n, requires_grad=True) for n in numbers]
@@ -65,9 +71,10 @@ def _slope_case(name, formula, deep, times, hint):
                 got = slope(got, ours[0])
                 want, = torch.autograd.grad(want, theirs[0], create_graph=True, materialize_grads=True)
                 if not want.requires_grad: want = want + 0*theirs[0]
+                require(got is not None, 'it is None: is there a `return`?', numbers, want=deep.__name__)
                 require(isinstance(got, deep), f'a {type(got).__name__} came', numbers, got, deep.__name__,
-                        hint if got is None else 'Return a number that remembers, made of `+` and `*`.')
-            same(float(got.data), want.item(), numbers, hint)
+                        hint='Return a number that remembers, made of `+` and `*`.')
+            same(float(got.data), want.item(), numbers, hint if got.data == 0 or times == 1 else again)
     return Case(name, run, hint)
 
 @check('slopes of slopes')

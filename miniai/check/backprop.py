@@ -54,11 +54,12 @@ def _look(got, want):
 def gradient_mistakes(reference, tensors, place, grad, want, before=None):
     "From a hint to the gradient of `tensors[place]` that the mistake gives"
     x,n = tensors[0],len(tensors[0]) if tensors[0].dim() else 1
-    known = {'This is `grad` as it came in: multiply it by the slope of the layer itself.': grad,
-             'This is the slope alone. The chain rule multiplies it by `grad`, what comes from above.':
-                 by_autograd(reference, tensors)[1][place],
-             'The sign is wrong: is a difference the wrong way round?': -want,
-             'This looks at the sign of `grad`. What counts is the sign of the input.': grad*(grad > 0)}
+    known = {} if grad.dim() == 0 else {
+        'This is `grad` as it came in: multiply it by the slope of this step itself.': grad,
+        'This looks at the sign of `grad`. What counts is the sign of the input.': grad*(grad > 0)}
+    known |= {'This is the slope alone. The chain rule multiplies it by `grad`, what comes from above.':
+                  by_autograd(reference, tensors)[1][place],
+              'The sign is wrong: is a difference the wrong way round?': -want}
     if before is not None:
         known['This is the gradient for the first input: does forward keep the newest input?'] = before
         known['This is the sum over two calls: is something left over from the first?'] = before + want
@@ -75,7 +76,7 @@ def gradient_mistakes(reference, tensors, place, grad, want, before=None):
 def _forward_hint(got, want):
     if not isinstance(got, torch.Tensor) or got.shape == want.shape or got.numel() != want.numel():
         return 'First make forward right; the gradients come after.'
-    return 'Only the shape is wrong. Is there a `squeeze`? It drops a batch of 1 too.'
+    return 'Only the shape is wrong. Does a `squeeze`, a sum or an `@` drop a dimension? Is a mean missing?'
 
 def _backward(layer, grad, params, given):
     "Call `backward`, and say what is wrong when it can't be called or PyTorch refuses a `.grad`"
@@ -84,7 +85,7 @@ def _backward(layer, grad, params, given):
     try: return layer.backward(grad) if grad.dim() else layer.backward()
     except RuntimeError as e:
         if not ('grad' in str(e) and 'size' in str(e)): raise
-    hint = 'It has the shape of its parameter. Is the sum over the batch, .sum(0), missing?'
+    hint = 'A .grad has the shape of its parameter. Sum over the batch, and over nothing else: .sum(0).'
     if any(p.dim() == 2 for p in params): hint += ' For a weight: are the factors of x.t() @ grad swapped?'
     raise Mismatch('a .grad has another shape than its tensor', given, hint=hint)
 
@@ -105,7 +106,8 @@ def _trip(layer, reference, inputs, params, before=None):
         mistakes = gradient_mistakes(reference, tensors, i, grad0, want[i], before and before[i])
         agree(f'the gradient of {names[i]}', g, want[i], given, _look, mistakes)
     for name,now,then in zip((*names, 'grad'), (*inputs, *params, grad), (*tensors, grad0)):
-        require(now.equal(then), f'{name} was changed', given, now, then, 'Make a new tensor: no -=, no _.')
+        require(now.equal(then), f'{name} was changed', given, now, then,
+                'Make a new tensor: no `-=` or `*=`, no method whose name ends in _.')
     return want
 
 @check('backward')
@@ -133,13 +135,15 @@ def check_backward(
         for p in ps: p.grad = None
         _trip(layer, reference, draw((2, 3, 4), 3)[0], ps, before)
     slope = 'How does the output change with one number, by every way (the ways add)? Times `grad`.'
+    row = 'One number is right, a row of several is not: which numbers does each slope depend on?'
     shapes = 'Write the shapes beside each line: a gradient has the shape of what it belongs to.'
+    dtype = 'Take the dtype of the input: .float(), and 1. and -1. in torch.where, make float32.'
     yield case('one number', slope, (1, 1, 1))
-    yield case('a batch of one', 'Nothing may depend on there being several rows.', (1, 3, 2))
+    yield case('a batch of one', row, (1, 3, 2))
     yield case('a batch of two', shapes, (2, 3, 4))
     yield case('more rows than columns', shapes, (5, 2, 3))
     zeros = by_autograd(reference, sum(draw((2, 3, 4), 4, zeros=True), []))[1]
     if all(g.isfinite().all() for g in zeros): yield case('some exactly 0', _CORNER, (2, 3, 4), 4, zeros=True)
     yield Case('a second batch', twice, 'Nothing may be left over in the layer from the first batch.')
-    yield case('float64', 'Take the dtype of the input: no .float().', (3, 2, 4), dtype=torch.float64)
+    yield case('float64', dtype, (3, 2, 4), dtype=torch.float64)
     yield case('a larger batch', shapes, (64, 20, 10), 5)

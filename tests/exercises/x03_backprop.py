@@ -69,6 +69,12 @@ class Misspelt(Layer):
     def foward(self, x): return torch.sigmoid(x)
 
 
+class InPlace(Sigmoid):
+    def gradient(self, grad, x):
+        grad *= self.out * (1-self.out)
+        return grad
+
+
 class FirstResult(Sigmoid):
     def forward(self, x):
         if not hasattr(self, 'first'): self.first = super().forward(x)
@@ -121,6 +127,10 @@ class KeptRows(Scale):
         return grad*self.s
 
 
+class RowsByScale(Scale):
+    def forward(self, x): return x @ self.s
+
+
 class Mae(Layer):
     def forward(self, pred, targ): return (pred-targ).abs().mean()
     def gradient(self, grad, pred, targ): return grad * (pred-targ).sign()/pred.numel()
@@ -142,6 +152,10 @@ def mae(f):
     class Wrong(Mae):
         def gradient(self, grad, pred, targ): return f(pred, targ)
     return Wrong
+
+
+class MaeNoMean(Mae):
+    def forward(self, pred, targ): return (pred-targ).abs()
 
 
 class UnitRows(Layer):
@@ -186,20 +200,28 @@ EXERCISES = [
         (NoForward, 'is there a `return`?'),
         (SlopeAlone, 'The chain rule multiplies it by `grad`'),
         (SlopeOfInput, 'the gradient of '),
-        (HandsOn, 'multiply it by the slope of the layer itself'),
+        (HandsOn, 'multiply it by the slope of this step itself'),
         (ReturnsNothing, 'is there a `return`?'),
+        (InPlace, 'no `-=` or `*=`'),
         (FirstResult, 'does forward keep the newest input?')]),
     (exercise(check_backward, lambda x,s: x*s, params=('k',)), [Scale, ScaleByMatrix, ScaleByLoop], [
         (scale(lambda g,x,s: ((x*g).mean(0), g*s)), 'This is the mean over the batch'),
         (scale(lambda g,x,s: (x.sum(0), g*s)), 'The chain rule multiplies it by `grad`'),
         (scale(lambda g,x,s: (g.sum(0), g*s)), 'the gradient of s'),
-        (scale(lambda g,x,s: (x*g, g*s)), 'Is the sum over the batch, .sum(0), missing?'),
-        (scale(lambda g,x,s: ((x*g).sum(0), g)), 'multiply it by the slope of the layer itself'),
+        (scale(lambda g,x,s: (x*g, g*s)), 'Sum over the batch, and over nothing else'),
+        (scale(lambda g,x,s: ((x*g).sum(1), g*s)), 'Sum over the batch, and over nothing else'),
+        (scale(lambda g,x,s: ((x*g).sum(), g*s)), 'Sum over the batch, and over nothing else'),
+        (RowsByScale, 'an `@` drop a dimension'),
+        (scale(lambda g,x,s: ((x*g).sum(0), g)), 'multiply it by the slope of this step itself'),
         (scale(lambda g,x,s: (None, g*s)), 'self.s.grad = '),
         (CopiesScale, 'not a copy'),
         (KeptRows, 'self.s.grad = ')]),
     (exercise(check_backward, F.l1_loss, inputs=('n k', 'n k')), [Mae, MaeByWhere, MaeByMasks], [
         (mae(lambda p,t: (p-t).sign()), 'A mean over n numbers divides by n'),
+        (mae(lambda p,t: (p-t).sign().mean()), 'A gradient has the shape of what it belongs to'),
+        (mae(lambda p,t: p.sign()/p.numel()), 'which numbers does each slope depend on?'),
+        (mae(lambda p,t: torch.where(p > t, 1., torch.where(p < t, -1., 0.))/p.numel()), 'in torch.where'),
+        (MaeNoMean, 'Is a mean missing?'),
         (mae(lambda p,t: (t-p).sign()/p.numel()), 'The sign is wrong'),
         (mae(lambda p,t: (p-t).sign()/len(p)), 'use numel()'),
         (mae(lambda p,t: torch.where(p >= t, 1., -1.).to(p.dtype)/p.numel()), 'At a corner'),
@@ -210,6 +232,7 @@ EXERCISES = [
         (unit(lambda g,x,r: g/r), 'by every way (the ways add)'),
         (unit(lambda g,x,r: g - x/r*(g*x/r).sum(1, keepdim=True)), 'the gradient of x'),
         (unit(lambda g,x,r: g/r - (x/r).sum(1, keepdim=True)*g*x/r**2), 'the gradient of x'),
-        (unit(lambda g,x,r: g), 'multiply it by the slope of the layer itself'),
+        (unit(lambda g,x,r: g*(1/r - x**2/r**3)), 'which numbers does each slope depend on?'),
+        (unit(lambda g,x,r: g), 'multiply it by the slope of this step itself'),
         (WholeLength, 'First make forward right')]),
 ]

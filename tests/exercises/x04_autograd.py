@@ -22,12 +22,17 @@ def tanh_by_steps(a):
     e = (-2*a).exp()
     return (1-e)/(1+e)
 def tanh_tensor(a): return a.data.tanh()
+def tanh_swapped(a): return Tape(a.data.tanh(), (lambda g: g*(1-a.data.tanh()**2), a))
 def tanh_no_source(a): return Tape(a.data.tanh())
 def tanh_slope_alone(a): return Tape(a.data.tanh(), (a, lambda g: 1-a.data.tanh()**2))
 def tanh_slope(a): return Tape(a.data.tanh(), (a, 1-a.data.tanh()**2))
 def tanh_of_input(a): return Tape(a.data.tanh(), (a, lambda g: g*(1-a.data**2)))
 def tanh_no_return(a): Tape(a.data.tanh(), (a, lambda g: g))
 def tanh_hands_on(a): return Tape(a.data.tanh(), (a, lambda g: g))
+def tanh_of_tape(a): return torch.tanh(a)
+def tanh_in_place(a):
+    a.data = a.data.tanh()
+    return a
 def tanh_stub(a): raise NotImplementedError
 
 
@@ -131,6 +136,16 @@ def overwrites(result, source):
         for s,k in v.sources: grads[s] = grads[v]*k
     return grads.get(source, type(result)(0.))
 
+def left_over(result, source):
+    "Kept in an attribute that is never cleared"
+    result.grad = type(result)(1.)
+    for v in newest_first(result):
+        for s,k in v.sources:
+            part = v.grad*k
+            s.grad = s.grad + part if hasattr(s, 'grad') else part
+    return getattr(source, 'grad', type(result)(0.))
+
+def no_return(result, source): slope(result, source)
 def a_number(result, source): return slope(result, source).data
 def none_for_others(result, source):
     grads = {result: type(result)(1.)}
@@ -151,6 +166,8 @@ check_both.__name__ = 'check_slopes'
 EXERCISES = [
     (exercise(check_tape, None, torch.tanh, Tape), [tanh, tanh_from_input, tanh_of_exp, tanh_by_steps], [
         (tanh_stub, 'This is the stub'), (None, 'NoneType'),
+        (tanh_of_tape, 'made of `a.data`'), (tanh_in_place, 'the source itself came back'),
+        (tanh_swapped, 'Tape(result, (a, lambda g: …))'),
         (tanh_tensor, 'Tape(result, (a, lambda g: …))'),
         (tanh_no_source, 'The result must know its sources'),
         (tanh_slope_alone, 'The chain rule multiplies it by `grad`'),
@@ -168,6 +185,7 @@ EXERCISES = [
         (changed(mul=lambda a,b: (a, b)), 'The slope of a·b in a is b'),
         (changed(mul=lambda a,b: (type(a)(b.data), type(a)(a.data))), 'Keep the sources themselves'),
         (changed(add=lambda a,b: (b, a)), 'The slope of a sum is 1'),
+        ((left_over, Deep), 'Is something left over from it'), ((no_return, Deep), 'is there a `return`?'),
         ((overwrites, Deep), 'The ways add'), ((a_number, Deep), 'made of `+` and `*`'),
         ((none_for_others, Deep), 'Deep(0.)'), ((from_zero, Deep), 'The slope of a sum is 1')]),
 ]
