@@ -26,6 +26,11 @@ def _op(f, left, right, to_left, to_right):
     a,b = (t.data if isinstance(t, Tape) else t for t in (left, right))
     return Tape(f(a, b), (left, lambda g: to_left(g, a, b)), (right, lambda g: to_right(g, a, b)))
 
+def _each(f, source, slope):
+    "`f` of each number `x` as a `Tape`; `slope(x, y)` is its slope where it makes `y` of `x`"
+    x,y = source.data,f(source.data)
+    return Tape(y, (source, lambda g: g*slope(x, y)))
+
 def _matmul(left, right): return _op(torch.matmul, left, right, lambda g,a,b: g@b.mT, lambda g,a,b: a.mT@g)
 
 # %% ../nbs/04_autograd.ipynb #399c4c98
@@ -81,25 +86,13 @@ class Tape:
     def __rtruediv__(self, other): return self**-1 * other
     __radd__,__rmul__ = __add__,__mul__
 
-    def __pow__(self, n): return Tape(self.data**n, (self, lambda g: g * n*self.data**(n-1) if n else g*0))
-    def exp(self):
-        "e to the power of each number"
-        result = self.data.exp()
-        return Tape(result, (self, lambda g: g*result))
+    def __pow__(self, n): return _each(lambda x: x**n, self, lambda x,y: n*x**(n-1) if n else 0)
+    def exp(self): return _each(torch.exp, self, lambda x,y: y)
+    def log(self): return _each(torch.log, self, lambda x,y: 1/x)
+    def relu(self): return _each(torch.relu, self, lambda x,y: x > 0)
 
-    def log(self):
-        "Natural logarithm of each number"
-        return Tape(self.data.log(), (self, lambda g: g/self.data))
-
-    def relu(self):
-        "Each number, or 0 where it is negative"
-        return Tape(self.data.clamp_min(0.), (self, lambda g: g*(self.data > 0)))
-
-    def sum(self,
-        dim=None,          # Dimension to sum over, or a tuple of them; all if None
-        keepdim:bool=False # Keep them, with size 1?
-    ):
-        "Sum over `dim`"
+    def sum(self, dim=None, keepdim=False):
+        "Sum over `dim`, which may be a tuple of dimensions; over all if None"
         dims = tuple(range(self.data.dim())) if dim is None else dim
         kept = self.data.sum(dims, keepdim=True)
         result = kept if keepdim else kept.squeeze(dims)

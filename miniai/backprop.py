@@ -11,7 +11,7 @@ import torch
 # %% ../nbs/03_backprop.ipynb #35c21685
 class Layer:
     "One step of a net: a call remembers what went in, `backward` uses it"
-    inputs = out = None
+    inputs = out = None  # until the first call
 
     def __call__(self, *inputs):
         self.inputs,self.out = inputs,self.forward(*inputs)
@@ -26,9 +26,11 @@ class Layer:
         grad:torch.Tensor|None=None # Gradient of the loss in this layer's output; None if that is the loss
     )->torch.Tensor:                # Gradient of the loss in this layer's input
         "Gradient of the input; those of the parameters go to their `.grad`, replacing what was there"
-        if self.out is None: raise RuntimeError(f'backward before {self} was called: there is no way back')
+        if self.out is None:
+            raise RuntimeError(f'backward before {self} was called, or its forward returned nothing')
         if grad is None and self.out.dim() == 0: grad = torch.ones_like(self.out)
-        want,got = tuple(self.out.shape),tuple(grad.shape) if isinstance(grad, torch.Tensor) else grad
+        want = tuple(self.out.shape)
+        got = tuple(grad.shape) if isinstance(grad, torch.Tensor) else grad
         if got != want: raise ValueError(f"grad must have the shape of {self}'s output, {want}; got {got}")
         return self.gradient(grad, *self.inputs)
 
