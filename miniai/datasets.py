@@ -191,7 +191,7 @@ def _away():
     def ask(): return get_session().head(constants.ENDPOINT, timeout=_PATIENCE).status_code
     try: status = within(_PATIENCE, ask)
     except TimeoutError: return f'no answer from the hub within {_PATIENCE:g} seconds'
-    except Exception as e: return f'{constants.ENDPOINT} can not be reached: {e}'
+    except Exception as e: return f'{constants.ENDPOINT} cannot be reached: {e}'
     return f'{constants.ENDPOINT} answered {status}' if status >= 400 else ''
 
 def _why_not():

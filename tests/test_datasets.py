@@ -548,7 +548,7 @@ def test_an_address_where_nobody_is(hub, drawings, monkeypatch):
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         monkeypatch.setattr(hub_constants, 'ENDPOINT', f'http://127.0.0.1:{s.getsockname()[1]}')
-        with pytest.warns(UserWarning, match='can not be reached'): get_data('mnist')
+        with pytest.warns(UserWarning, match='cannot be reached'): get_data('mnist')
 
 
 @pytest.mark.parametrize('value', ['1', 'ON', 'yes', 'True'])

@@ -1,4 +1,5 @@
 "Checks of lesson 13_datasets"
+import math
 import torch
 from .kit import Case, check, require, rng, same
 
@@ -50,10 +51,15 @@ class _Watched(torch.Tensor):
 
 def _stats_case(name, x, hint='', watched=False):
     values = x.double()/255
-    want = values.mean().item(),values.std(correction=0).item()
     mean,wide = values.mean().item(),x.double()
+    want = mean,values.std(correction=0).item()
+    counts = 'x.flatten().bincount(minlength=256) counts; the mean is the sum of value times share.'
     mistakes = {'These are the numbers for 0 to 255: divide by 255.': (wide.mean().item(),
                                                                        wide.std(correction=0).item()),
+                'The largest value is 255, so divide by 255, not by 256.':
+                    tuple(o*255/256 for o in want),
+                'The second is the mean distance: square the distances, and take the root of their mean.':
+                    (mean, (values-mean).abs().mean().item()),
                 'The second is the variance: take the root.': (mean, values.var(correction=0).item()),
                 'The deviation is divided by n-1 inside; here it is n.': (mean, values.std().item()),
                 'uint8 overflows: 100*100 is not a byte. Compute with floats.':
@@ -68,7 +74,8 @@ def _stats_case(name, x, hint='', watched=False):
                 'Return two numbers: mean and deviation.')
         require(all(isinstance(o, float) for o in got), 'the two are not floats', x, got, want,
                 'A tensor of one number becomes a float by .item() or float().')
-        same(tuple(got), want, x, hint, mistakes, rtol=1e-6, atol=1e-7)
+        said = hint if math.isnan(got[1]) else counts
+        same(tuple(got), want, x, said, mistakes, rtol=1e-6, atol=1e-7)
     return Case(name, run, hint)
 
 
@@ -78,14 +85,14 @@ def check_pixel_stats(
 ):
     "Check mean and deviation of pixels"
     def pixels(*shape, most=256): return torch.randint(0, most, shape, generator=rng(3), dtype=torch.uint8)
-    counts = 'x.flatten().bincount(minlength=256) counts; the mean is the sum of value times share.'
-    yield _stats_case('black and white', torch.tensor([0, 255], dtype=torch.uint8), counts)
-    yield _stats_case('no value near 255', pixels(4, 3, 6, 5, most=90),
+    yield _stats_case('black and white', torch.tensor([0, 255], dtype=torch.uint8))
+    yield _stats_case('no value near 255', pixels(360, most=90),
                       'minlength=256: counts must not end at the largest value that occurs.')
-    yield _stats_case('all the same', torch.full((3, 4), 51, dtype=torch.uint8),
+    yield _stats_case('any values', pixels(5, 1, 7, 7),
+                      'bincount wants one row of numbers: x.flatten() makes it.')
+    yield _stats_case('all the same', torch.full((12,), 51, dtype=torch.uint8),
                       'The deviation is 0, and the root of a tiny negative number is nan: clamp it.')
-    yield _stats_case('any values', pixels(5, 1, 7, 7), counts)
-    yield _stats_case('without a float copy', pixels(40, 28, 28), counts, watched=True)
+    yield _stats_case('without a float copy', pixels(40, 28, 28), watched=True)
 
 
 def _orders_case(name, n, size, wrong, hint):
@@ -105,7 +112,9 @@ def check_shuffle(
     def whole(n, size, name):
         rest = 'When the stream has ended, the buffer still holds some: they come out as well.'
         return Case(name, lambda f: same(sorted(f(iter(range(n)), size)), list(range(n)),
-                                         f'{n} items, a buffer of {size}', rest))
+                                         f'{n} items, a buffer of {size}', rest), stream)
+    stream = ('A stream has no len, and next() at its end is a StopIteration, an error in a generator: '
+              'a for loop or itertools.islice stop by themselves.')
     def lazy(f):
         read = []
         out = iter(f((read.append(i) or i for i in range(1000)), 4))
@@ -121,18 +130,20 @@ def check_shuffle(
     def late(orders):
         most = max(place-item for o in orders for place,item in enumerate(o))
         return '' if most > 8 else f'in 200 runs no item came more than {most} places late'
-    one = 'a buffer of one changes nothing'
-    yield Case(one, lambda f: same(list(f(iter(range(9)), 1)), list(range(9)), '9 items'))
+    one,lost = 'a buffer of one changes nothing','For each item that goes out, the next one takes its place.'
+    yield Case(one, lambda f: same(list(f(iter(range(9)), 1)), list(range(9)), '9 items', lost),
+               stream)
     yield whole(20, 5, 'all come out, once')
     yield whole(3, 10, 'fewer items than the buffer holds')
     yield whole(0, 4, 'nothing at all')
     yield _orders_case('the order changes', 20, 20,
                        lambda orders: 'it is the old one' if sorted(orders[0]) in orders else '',
-                       'Which of those in the buffer comes out is drawn by chance.')
+                       'Which comes out next is drawn by chance, also of those that are left at the end.')
     yield Case('it reads no more than it needs', lazy)
     yield _orders_case('nothing comes too early', 30, 5, early,
                        'When the first comes out, the buffer holds 5 items.')
     yield _orders_case('any of the first may be first', 30, 5, first,
-                       'Fill the buffer before the first item comes out; then each of the 5 has its chance.')
+                       'Fill the buffer before the first item comes out; chance decides '
+                       'which of the 5 it is, without a seed of its own.')
     yield _orders_case('some come very late', 100, 5, late,
                        'Is it shuffled piece by piece? After each item that goes out, the next one comes in.')

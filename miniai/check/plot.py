@@ -9,6 +9,10 @@ def _bytes_case(name, im, hint='', **copy):
     want = (im.clamp(0, 1)*255).round().byte().permute(1, 2, 0).numpy()
     def bent(x): return x.permute(1, 2, 0).numpy()
     mistakes = {
+        'The channels are still first: permute(1, 2, 0) puts them last.':
+            lambda: (im.clamp(0, 1)*255).round().byte().numpy(),
+        '1 must become 255, the largest byte: times 255 before the bytes.':
+            lambda: bent(im.clamp(0, 1).byte()),
         'This is a reshape: it keeps the order in memory, so pixels mix; permute(1, 2, 0) moves the axis.':
             lambda: (im.clamp(0, 1)*255).round().byte().reshape(want.shape).numpy(),
         'Rows and columns are swapped: is it `.T`, or permute(2, 1, 0)? It must be (1, 2, 0).':
@@ -18,7 +22,9 @@ def _bytes_case(name, im, hint='', **copy):
         '1 must become 255, the largest byte: times 255, not 256.':
             lambda: bent((im.clamp(0, 1)*256).clamp(max=255).round().byte()),
         'Below 0 and above 1 the bytes begin again at the other end: clamp(0, 1) comes first.':
-            lambda: bent((im*255).round().to(torch.int64).remainder(256).byte())}
+            lambda: bent((im*255).round().to(torch.int64).remainder(256).byte()),
+        'Above 1 the bytes begin again at 0: before the times 255 it is clamp(0, 1), not clamp(0, 255).':
+            lambda: bent((im.clamp(min=0)*255).round().to(torch.int64).remainder(256).byte())}
     def run(f):
         given = im.clone().requires_grad_() if copy.get('grad') else im.clone()
         got = f(given)
@@ -40,7 +46,7 @@ def check_to_bytes(
     "Check a function that makes of a float picture, channels first, bytes with the channels last"
     x = torch.rand(3, 4, 5, generator=rng(7))
     yield _bytes_case('one pixel, white', torch.ones(3, 1, 1))
-    yield _bytes_case('three colours', torch.eye(3)[:,None].contiguous())
+    yield _bytes_case('three colours', torch.eye(3)[[1, 2, 0],None].contiguous())
     yield _bytes_case('any picture', x)
     yield _bytes_case('a square one', x[..., :4].contiguous())
     yield _bytes_case('with a gradient', x, 'detach() first: numpy knows nothing of gradients.', grad=True)
@@ -60,8 +66,13 @@ def _montage_case(name, n, ncols, shape=(2, 3), hint='', dtype=torch.float32):
             padded.reshape(size),
         'The pictures run down the columns: the second belongs to the right of the first.':
             padded.reshape(ncols, rows, h, w).permute(1, 2, 0, 3).reshape(size),
-        'Each picture is turned: its rows became columns.': cells.permute(0, 3, 1, 2).reshape(rows*w,
-                                                                                              ncols*h),
+        'Each picture is turned: its rows became columns.':
+            cells.permute(0, 3, 1, 2).reshape(rows*w, ncols*h),
+        'ncols pictures stand side by side: these run the other way.':
+            cells.permute(1, 2, 0, 3).reshape(ncols*h, rows*w),
+        'The pictures are in their places, but not yet one picture of (rows*h, ncols*w).': cells,
+        'A blank row too many where the last row is full: round up by -(-n//ncols), not by n//ncols + 1.':
+            torch.cat([want, want.new_zeros(h, ncols*w)]),
         'The last row is missing: round the number of rows up, -(-n//ncols).': want[:n//ncols*h]}
     given = f'{n} pictures of {h}×{w}, ncols={ncols}'
     return Case(name, lambda f: same(f(ims.clone(), ncols), want, given, mistakes=mistakes), hint)
@@ -85,10 +96,10 @@ def check_montage(
 
 def _delegates_case(name, names, hint, but=()):
     def run(f):
-        def inner(x, size=3, colour='red', *, width=1.5): return x,size,colour,width
+        def inner(x, n, size=3, colour='red', *, width=1.5): return x,size,colour,width
         def outer(x, title=None, colour='blue', **kwargs):
             "Some words"
-            return title,inner(x, colour=colour, **kwargs)
+            return title,inner(x, 2, colour=colour, **kwargs)
         made = f(inner, but) if but else f(inner)
         require(callable(made), 'what it returns is not a decorator', inner, made,
                 hint='Two functions inside each other: the outer one returns the inner one.')
@@ -96,13 +107,13 @@ def _delegates_case(name, names, hint, but=()):
         require(callable(decorated), 'what the decorator returns can not be called', outer, decorated,
                 hint='Return the function from the decorator.')
         params = inspect.signature(decorated).parameters
-        given = 'outer(x, title, colour, **kwargs) on inner(x, size, colour, *, width)'
+        given = 'outer(x, title, colour, **kwargs) on inner(x, n, size, colour, *, width)'
         same(list(params), names, given + (f', but={but}' if but else ''))
         if 'size' in params:
             same(params['size'].default, 3, hint='Take the parameter as it is, with its default.')
         same(params['colour'].default, 'blue',
              hint='Where both have a parameter, the outer function is right.')
-        same(decorated(1, width=9), (None, (1, 3, 'blue', 9)),
+        same(decorated(1, 2, width=9), (2, (1, 3, 'blue', 9)),
              hint='Only the signature changes, not what the function does.')
         same(decorated.__doc__, 'Some words', hint='Return the function itself, with a new `__signature__`.')
     return Case(name, run, hint)

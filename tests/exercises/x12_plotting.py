@@ -27,6 +27,9 @@ def wraps(im): return (im.detach()*255).round().to(torch.int64).remainder(256).b
 def with_gradient(im): return (im.clamp(0, 1)*255).round().permute(1, 2, 0).numpy().astype(np.uint8)
 def stays_tensor(im): return (im.detach().clamp(0, 1)*255).round().byte().permute(1, 2, 0)
 def stays_float(im): return (im.detach().clamp(0, 1)*255).round().permute(1, 2, 0).numpy()
+def not_times_255(im): return im.detach().clamp(0, 1).permute(1, 2, 0).byte().numpy()
+def clamped_to_255(im): return (im.detach().clamp(0, 255)*255).round().byte().permute(1, 2, 0).numpy()
+def channels_first(im): return (im.detach().clamp(0, 1)*255).round().byte().numpy()
 def in_place(im): return (im.detach().clamp_(0, 1)*255).round().byte().permute(1, 2, 0).numpy()
 
 
@@ -82,6 +85,21 @@ def ones_in_gaps(ims, ncols):
     return by_cat(x, ncols)
 
 
+def one_row_too_many(ims, ncols):
+    n,h,w = ims.shape
+    sheet = ims.new_zeros((n//ncols+1)*h, ncols*w)
+    for i,im in enumerate(ims):
+        r,c = divmod(i, ncols)
+        sheet[r*h:(r+1)*h, c*w:(c+1)*w] = im
+    return sheet
+
+
+def dims_swapped(ims, ncols):
+    return torch.cat([torch.cat(list(row), 0) for row in padded(ims, ncols).split(ncols)], 1)
+
+
+def all_in_a_row(ims, ncols): return torch.cat(list(ims), 1)
+def not_glued(ims, ncols): return padded(ims, ncols).reshape(-1, ncols, *ims.shape[1:])
 def always_floats(ims, ncols): return by_cat(ims, ncols).float()
 def as_array(ims, ncols): return by_cat(ims, ncols).tolist()
 
@@ -111,6 +129,9 @@ right_delegates = signature_with(lambda ours,theirs,but: own(ours) + added(ours,
 ignores_but = signature_with(lambda ours,theirs,but: own(ours) + added(ours, theirs, ()))
 forgets_defaults = signature_with(
     lambda ours,theirs,but: own(ours) + [p.replace(default=None) for p in added(ours, theirs, but)])
+takes_all = signature_with(
+    lambda ours,theirs,but: own(ours) + [p.replace(kind=p.KEYWORD_ONLY) for k,p in theirs.items()
+                                         if k not in ours and k not in but])
 right_by_fastcore = lambda to, but=(): delegates(to, but=list(but))
 
 
@@ -152,16 +173,20 @@ EXERCISES = [
       (by_256, 'times 255, not 256'), (wraps, 'begin again at the other end'),
       (with_gradient, 'detach() first'),
       (stays_tensor, 'x.numpy() makes an array'), (stays_float, 'its dtype is float32, not uint8'),
+      (not_times_255, 'times 255 before the bytes'), (clamped_to_255, 'not clamp(0, 255)'),
+      (channels_first, 'The channels are still first'),
       (in_place, 'clamp, not clamp_'), (no_return, 'is there a `return`?'), (stub, 'This is the stub')]),
     (check_montage, [by_reshape, by_cat, by_place],
      [(one_reshape, 'This is one reshape'), (down_first, 'run down the columns'),
       (loses_the_last_row, 'round the number of rows up'),
       (rows_turned, 'its rows became columns'), (ones_in_gaps, 'are zeros'),
+      (one_row_too_many, 'A blank row too many'), (dims_swapped, 'run the other way'),
+      (all_in_a_row, 'run the other way'), (not_glued, 'not yet one picture'),
       (always_floats, 'of the same dtype'),
       (as_array, 'a list came, not a Tensor'), (stub, 'This is the stub')]),
     (check_delegates, [right_delegates, right_by_fastcore, by_a_loop],
      [(ignores_but, 'Skip the names in `but`'), (forgets_defaults, 'with its default'),
-      (keeps_kwargs, 'without **kwargs'),
+      (keeps_kwargs, 'without **kwargs'), (takes_all, 'those with a default'),
       (returns_nothing, 'Return the function'), (changes_call, 'Only the signature changes'),
       (without_the_inner, 'Two functions inside each other'), (stub, 'This is the stub')]),
 ]

@@ -119,6 +119,21 @@ def as_tensors(x): return tuple(torch.tensor(o) for o in by_counts(x))
 def to_255(x): return tuple(255*o for o in by_counts(x))
 def variance(x): return by_counts(x)[0],by_counts(x)[1]**2
 def n_minus_one(x): return by_counts(x)[0],(x.double()/255).std().item()
+def by_256(x): return tuple(o*255/256 for o in by_counts(x))
+
+
+def mean_distance(x):
+    values = x.double()/255
+    return values.mean().item(),(values-values.mean()).abs().mean().item()
+
+
+def not_flattened(x):
+    share = x.bincount(minlength=256).double()/x.numel()
+    values = torch.arange(256).double()/255
+    mean = (share*values).sum()
+    return mean.item(),(share*(values-mean)**2).sum().sqrt().item()
+
+
 def only_mean(x): return by_counts(x)[0]
 
 
@@ -210,6 +225,39 @@ def not_filled(items, size):
     yield from buffer
 
 
+def by_next(items, size):
+    items,buffer = iter(items),[]
+    for _ in range(size): buffer.append(next(items))
+    while buffer:
+        yield buffer.pop(random.randrange(len(buffer)))
+        buffer.append(next(items))
+
+
+def loses_every_other(items, size):
+    buffer = []
+    for item in items:
+        if len(buffer) < size: buffer.append(item)
+        else: yield buffer.pop(random.randrange(size))
+    random.shuffle(buffer)
+    yield from buffer
+
+
+def rest_in_order(items, size):
+    buffer = []
+    for item in items:
+        if len(buffer) < size: buffer.append(item)
+        else:
+            i = random.randrange(size)
+            yield buffer[i]
+            buffer[i] = item
+    yield from buffer
+
+
+def same_each_time(items, size):
+    random.seed(0)
+    yield from by_swapping(items, size)
+
+
 def reads_ahead(items, size):
     items = iter(items)
     ahead = list(itertools.islice(items, 3*size))
@@ -225,7 +273,8 @@ EXERCISES = [
       (works_on_a_copy, 'very object'), (calls_twice, 'Call f once'), (stub, 'This is the stub')]),
     (check_pixel_stats, [by_counts, by_unique, by_numpy],
      [(by_floats, 'Count the values'), (as_tensors, 'by .item()'), (to_255, 'divide by 255'),
-      (variance, 'take the root'),
+      (variance, 'take the root'), (by_256, 'not by 256'), (mean_distance, 'square the distances'),
+      (not_flattened, 'one row of numbers'),
       (n_minus_one, 'n-1'), (only_mean, 'Return two numbers'), (no_minlength, 'minlength=256'),
       (overflows, 'uint8 overflows'),
       (stub, 'This is the stub')]),
@@ -233,5 +282,7 @@ EXERCISES = [
      [(all_at_once, 'Read until the buffer is full'), (loses_the_rest, 'they come out as well'),
       (piece_by_piece, 'Is it shuffled piece by piece'), (unchanged, 'is drawn by chance'),
       (one_too_many, 'the buffer holds 5 items'), (not_filled, 'Fill the buffer before'),
+      (by_next, 'a StopIteration'), (loses_every_other, 'takes its place'),
+      (rest_in_order, 'those that are left'), (same_each_time, 'without a seed'),
       (reads_ahead, 'give one away with `yield`, read one'), (stub, 'This is the stub')]),
 ]
