@@ -1,6 +1,7 @@
 "Train on pictures: `python examples/train.py --data clothes`. Writes curves and predictions to train.png"
 import argparse, os
-os.environ.setdefault('GOMP_SPINCOUNT', '1000')  # before torch: its threads else spin in each other's way
+if not (os.environ.get('GOMP_SPINCOUNT') or os.environ.get('OMP_WAIT_POLICY')):  # your own setting wins
+    os.environ['GOMP_SPINCOUNT'] = '1000'  # before torch: its threads else spin in each other's way
 import matplotlib.pyplot as plt
 import torch, torch.nn.functional as F
 from torch import nn

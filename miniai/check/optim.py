@@ -1,7 +1,7 @@
 "Checks of lesson 08_optim"
 from functools import partial
 import torch
-from .kit import Case, Mismatch, check, require, rng, same
+from .kit import Case, Mismatch, brief, check, require, rng, same
 
 
 def _sgd(p, g, s, o, wrong):
@@ -22,21 +22,27 @@ _SGD = {
 
 def _adagrad(p, g, s, o, wrong):
     "One step of Adagrad, with a mistake"
-    eps,old = o.get('eps', 1e-10),s.get('v', 0)
-    s['v'] = 0.99*old + 0.01*g*g if wrong == 'averaged' else g*g if wrong == 'forgets' else old + g*g
-    if wrong == 'one step late': return p - o['lr']*g/((0*g + old).sqrt() + eps)
-    if wrong == 'no root': return p - o['lr']*g/(s['v'] + eps)
-    return p - o['lr']*g/((s['v'] + eps).sqrt() if wrong == 'eps inside' else s['v'].sqrt() + eps)
+    eps,old = o.get('eps', 1e-10),0 if wrong == 'forgets' else s.get('v', 0)
+    new = g if wrong == 'no square' else (g*g).sum() if wrong == 'one for all' else g*g
+    if wrong == 'first twice' and not s: new = 2*new
+    s['v'] = 0.99*old + 0.01*new if wrong == 'averaged' else old + new
+    seen = 0*g + old if wrong == 'one step late' else s['v']
+    root = (seen + eps).sqrt() if wrong == 'eps inside' else seen if wrong == 'no root' else seen.sqrt()
+    return p - o['lr']*g/(root + eps*(wrong not in ('eps inside', 'no eps')))
 
 _ADAGRAD = {
     'eps inside': 'eps stands inside the root; it is added to the root.',
+    'no eps': 'eps has no effect: it is added to the root.',
     'no root': 'The gradient is divided by the sum of squares; divide by its root.',
+    'no square': 'The sum is of the gradients; it is of their squares.',
+    'one for all': 'Each number of the parameter has a sum of its own: do not add up over the tensor.',
     'forgets': 'The sum is lost between the steps: keep it in `state`.',
+    'first twice': 'The first gradient counts twice: start the sum from zeros.',
     'averaged': 'That is a running average, as in RMSprop; Adagrad keeps the plain sum.',
     'one step late': 'The sum holds this gradient, too: add its square before you divide.'}
 
-_UP = {'up': 'Each step goes up the slope: it is `p -= lr*grad`.'}
-_RULES = dict(SGD=(_sgd, {**_SGD, **_UP}), Adagrad=(_adagrad, {**_ADAGRAD, **_UP}))
+_BOTH = {'up': 'Each step goes up the slope: it is `p -= …`.', 'no lr': 'lr has no effect: multiply by it.'}
+_RULES = dict(SGD=(_sgd, {**_SGD, **_BOTH}), Adagrad=(_adagrad, {**_ADAGRAD, **_BOTH}))
 _ADAM = [dict(betas=(0.5, 0.7)), dict(eps=0.1), dict(weight_decay=0.3)]
 _OPTIONS = dict(SGD=[dict(momentum=0.8), dict(momentum=0.8, dampening=0.4), dict(momentum=0.8, nesterov=True),
                      dict(weight_decay=0.3), dict(momentum=0.8, weight_decay=0.3)],
@@ -54,33 +60,40 @@ def _path(like, options, lrs, grads, wrong):
     "Where a rule with a mistake goes"
     p,state,path = _start().detach(),{},[]
     for lr,g in zip(lrs, grads):
-        p = _RULES[like][0](p, -g if wrong == 'up' else g, state, {**options, 'lr': lr}, wrong)
+        g,options = -g if wrong == 'up' else g,{**options, 'lr': 1 if wrong == 'no lr' else lr}
+        p = _RULES[like][0](p, g, state, options, wrong)
         path.append(p)
     return torch.stack(path)
 
 def _move(opt, params, grads):
     "One step with these gradients, which it must leave alone"
     quiet = 'Change parameters in place and under `torch.no_grad()`, so that autograd does not record it.'
+    empty = "Something remembered? `state` is an empty dictionary at first: make there what is not there yet."
     for p,g in zip(params, grads): p.grad = None if g is None else g.clone()
     try: opt.step()
+    except KeyError as e: raise Mismatch(f'KeyError: {brief(str(e))}', hint=empty) from e
     except RuntimeError as e:
-        raise Mismatch(f'RuntimeError: {e}', hint=quiet if 'in-place' in str(e) else '') from e
+        if 'in-place' not in str(e): raise
+        raise Mismatch(f'RuntimeError: {e}', hint=quiet) from e
     for p,g in zip(params, grads):
         require(p.is_leaf and p.requires_grad, 'after the step the parameter has a history', hint=quiet)
         kept = g is None or p.grad is not None and p.grad.equal(g)
         require(kept, '`step` changed the gradient', g, p.grad, g, 'Use `grad = grad + …`, not `grad += …`.')
 
-def _follow(name, like, options, lrs=(0.1,)*8, hint=''):
-    "Follow PyTorch's class over some steps, with a learning rate for each"
+def _follow(name, like, options, hint='', lrs=(0.1,)*8, relay=('yours',)):
+    "Follow PyTorch's, with an lr for each step; a second class in `relay` goes on from the state dict"
     known = _RULES[like][1] if like in _RULES and options.keys() <= {'momentum', 'nesterov', 'eps'} else {}
     stays = '`p = p - …` makes a new tensor and leaves the parameter alone: change it in place, `p -= …`.'
     def run(cls):
-        grads,paths = _some_grads(len(lrs)),[]
-        for c in (cls, getattr(torch.optim, like)):
+        ref,grads,paths = getattr(torch.optim, like),_some_grads(len(lrs)),[]
+        for first,*second in [cls if who == 'yours' else ref for who in relay],[ref]:
             p,path = _start(),[]
-            opt = c([p], lr=lrs[0], **options)
+            opt = first([p], lr=lrs[0], **options)
             for lr,g in zip(lrs, grads):
                 if lr != lrs[0]: opt.param_groups[0]['lr'] = lr
+                if second and len(path) == 4:
+                    saved,opt = opt.state_dict(),second[0]([p], lr=0.7)
+                    opt.load_state_dict(saved)
                 _move(opt, [p], [g])
                 path.append(p.detach().clone())
             require(not p.equal(_start()), 'the parameter does not move', hint=stays)
@@ -89,8 +102,8 @@ def _follow(name, like, options, lrs=(0.1,)*8, hint=''):
         same(*paths, f'positions after each step, {options or "no options"}, lr={lrs[-1]}', mistakes=mistakes)
     return Case(name, run, hint)
 
-def _several(like, make, steps, hint):
-    "A function that steps some parameters with the optimizers of `make`, and compares with PyTorch's"
+def _several(name, like, make, steps, hint, at_error=''):
+    "Steps of some parameters with the optimizers of `make`, compared with PyTorch's"
     def run(cls):
         mine,theirs = [_start() for _ in range(3)],[_start() for _ in range(3)]
         opts = make(cls, mine),make(getattr(torch.optim, like), theirs)
@@ -101,10 +114,8 @@ def _several(like, make, steps, hint):
                 _move(opt, params, now)
                 if sched: sched.step()
             for i,(p,q) in enumerate(zip(mine, theirs)):
-                given = f'step {t+1}, parameter {i} of 3, gradient {now[i]}'
-                require(q.equal(_start()) or not p.equal(_start()), 'it does not move', given, hint=hint)
-                same(p.detach(), q.detach(), given, hint)
-    return run
+                same(p.detach(), q.detach(), f'step {t+1}, parameter {i} of 3, gradient {now[i]}', hint)
+    return Case(name, run, at_error or hint)
 
 def _groups(cls, params):
     "Three groups: one with an lr of its own, one of the defaults, and one that is added later"
@@ -112,18 +123,11 @@ def _groups(cls, params):
     opt.add_param_group(dict(params=[params[2]], lr=0.02))
     return opt,None
 
+def _generator(cls, params): return cls((p for p in params), lr=0.1),None
+
 def _schedule(cls, params):
     opt = cls(params, lr=0.1)
     return opt,torch.optim.lr_scheduler.ExponentialLR(opt, 0.5)
-
-def _generator(cls):
-    p = _start()
-    opt = cls((o for o in [p]), lr=0.1)
-    for _ in range(2):
-        before = p.detach().clone()
-        _move(opt, [p], [torch.ones(2, 3)])
-    hint = '`params` may be a generator, which can be run through only once: keep `list(params)`.'
-    require(not p.equal(before), 'the second step does nothing', hint=hint)
 
 def _zero(cls):
     p = _start()
@@ -131,25 +135,18 @@ def _zero(cls):
     opt.zero_grad()
     require(p.grad is None, 'after `zero_grad()` there is a gradient', hint='Set it to None.')
 
-def _resume(like, options, first, second):
-    "Steps with one class, its state dict into another, and steps with that, against PyTorch's uninterrupted"
+def _after(alone, case):
+    "`case`, tried only if one parameter alone goes right: its hint is about what comes on top of that"
     def run(cls):
-        names = dict(yours=cls, torch=getattr(torch.optim, like))
-        mine,ref = _start(),_start()
-        opt,whole = names[first]([mine], lr=0.1, **options),names['torch']([ref], lr=0.1, **options)
-        for t,g in enumerate(_some_grads(8)):
-            if t == 4:
-                saved,opt = opt.state_dict(),names[second]([mine], lr=0.7)
-                opt.load_state_dict(saved)
-            _move(opt, [mine], [g])
-            _move(whole, [ref], [g])
-            same(mine.detach(), ref.detach(), f'step {t+1}, saved and loaded after step 4')
-    hint = "It holds all that is remembered and each group's options, as print(torch_opt.state_dict()) shows."
-    return Case(f"state_dict: from {first} to {second}", run, hint)
+        try: alone.run(cls)
+        except NotImplementedError: raise
+        except Exception: raise Mismatch('not tried: a parameter alone goes wrong already') from None
+        case.run(cls)
+    return Case(case.name, run, case.hint)
 
-def _refuses(what, make, hint):
+def _refuses(what, params, hint, **options):
     def run(cls):
-        try: make(cls)
+        try: cls(params, **options)
         except NotImplementedError: raise
         except Exception: return
         raise Mismatch(f'no error for {what}')
@@ -158,34 +155,34 @@ def _refuses(what, make, hint):
 def _optimizer_cases(like, names):
     "All that a complete optimizer has to pass"
     options = [o for o in _OPTIONS.get(like, []) if names is None or set(o) <= set(names)]
-    memory,all_three,double = options[0] if options else {},[{0, 1, 2}]*5,[dict(params=[_start()])]*2
-    used_up = (p for p in ())
-    list(used_up)
+    memory,three = options[0] if options else {},[{0, 1, 2}]*5
     def plain(cls, params): return cls(params, lr=0.1, **memory),None
-    several = partial(_several, like)
-    empty = "`state` is an empty dictionary at a parameter's first step: make there what is not there yet."
     own = 'Each parameter has a memory of its own: keep it by parameter.'
+    once = '`params` may be a generator, which can be run through only once: keep `list(params)`.'
     skip = 'Skip a parameter whose gradient is None: no step, no weight decay, and its memory stays.'
     group = 'Take the options from the group: `group["lr"]`; go through all groups, also those added later.'
     dicts = 'The arguments are groups: dictionaries with `params` and options of their own.'
     sched = 'Schedules ask for a subclass of torch.optim.Optimizer, and set `param_groups[0]["lr"]`.'
-    cases = [_follow('one step', like, {}, (0.1,), empty), _follow('eight steps', like, {})]
-    cases += [_follow(f"with {' and '.join(o)}", like, o) for o in options]
-    cases += [Case('three parameters', several(plain, all_three, own)),
-              Case('gradients that are None', several(plain, [{0}, {0, 1}, {1}, {0, 1}], skip), skip),
-              Case('parameters from a generator', _generator), Case('zero_grad', _zero),
-              Case('groups have their own options', several(_groups, all_three, group), dicts),
-              _follow('a new lr on the way', like, memory, (0.1,)*3 + (0.02,)*5, sched),
-              Case("a schedule of PyTorch's drives it", several(_schedule, all_three, sched), sched),
-              _resume(like, memory, 'yours', 'yours')]
+    keep = "It holds all that is remembered and each group's options, as print(torch_opt.state_dict()) shows."
     pairs = [('torch', 'yours'), ('yours', 'torch')] if names is None else []  # torch's has all options
-    cases += [_resume(like, memory, *pair) for pair in pairs]
-    return cases + [
-        _refuses('no parameters', lambda cls: cls([]), 'Raise if the list is empty.'),
-        _refuses('a used-up generator', lambda cls: cls(used_up), 'Make a list, and raise if it is empty.'),
-        _refuses('lr=-0.1', lambda cls: cls([_start()], lr=-0.1), 'A rate below 0 is a mistake: raise.'),
-        _refuses('a parameter in two groups', lambda cls: cls(double), 'It would take two steps: raise.'),
-        _refuses("a parameter that isn't a tensor", lambda cls: cls(['w']), 'Look at each type.')]
+    later = [_several('three parameters', like, plain, three, own),
+             _several('gradients that are None', like, plain, [{0}, {0, 1}, {1}, {0, 1}], skip),
+             _several('parameters from a generator', like, _generator, three, once), Case('zero_grad', _zero),
+             _several('groups have their own options', like, _groups, three, group, dicts),
+             _follow('a new lr on the way', like, memory, sched, (0.1,)*3 + (0.02,)*5),
+             _several("a schedule of PyTorch's drives it", like, _schedule, three, sched),
+             *[_follow(f'state_dict: from {pair[0]} to {pair[1]}', like, memory, keep, relay=pair)
+               for pair in [('yours', 'yours'), *pairs]]]
+    alone,twice,used_up = _follow('', like, memory),[dict(params=[_start()])]*2,(p for p in ())
+    list(used_up)
+    return [_follow('one step', like, {}, lrs=(0.3,)), _follow('eight steps', like, {}),
+            *[_follow(f"with {' and '.join(o)}", like, o) for o in options],
+            *[_after(alone, case) for case in later],
+            _refuses('no parameters', [], 'Raise if the list is empty.'),
+            _refuses('a used-up generator', used_up, 'Make a list, and raise if it is empty.'),
+            _refuses('lr=-0.1', [_start()], 'A rate below 0 is a mistake: raise.', lr=-0.1),
+            _refuses('a parameter in two groups', twice, 'It would take two steps: raise.'),
+            _refuses("a parameter that isn't a tensor", ['w'], 'Look at each type.')]
 
 @check('optimizer')
 def check_optimizer(
@@ -204,21 +201,22 @@ def check_adagrad(
     return _optimizer_cases('Adagrad', ('lr', 'eps'))
 
 def _groups_case(name, make_model, decayed, others):
+    by_dim = 'Sort each by its own `p.dim()`. (`p in a_list` compares the numbers of tensors.)'
     def run(f):
         model = make_model()
         got,names = f(model, 0.3),{id(p): n for n,p in model.named_parameters()}
         two = isinstance(got, (list, tuple)) and len(got) == 2 and all('params' in g for g in got)
         form = 'Return [dict(params=…, weight_decay=…), dict(params=…, weight_decay=0)].'
         require(two, 'it is not two groups', got=got, hint=form)
-        groups = [sorted(names.get(id(p), 'a strange tensor') for p in g['params']) for g in got]
+        groups = [sorted(names.get(id(p), 'not of the model') for p in g['params']) for g in got]
         mistakes = {'The groups have changed places.': [others, decayed]}
         hint = 'By the number of axes: those with `p.dim() >= 2` decay, all others do not.'
         frozen = any('frozen' in n for g in groups for n in g)
         if frozen: hint = 'A frozen parameter, with `requires_grad` False, belongs in neither group.'
         same(groups, [decayed, others], hint=hint, mistakes=mistakes)
         both = 'The first group has the given weight_decay, the second has 0; both must say so.'
-        same([g.get('weight_decay') for g in got], [0.3, 0], hint=both)
-    return Case(name, run)
+        same([g.get('weight_decay', 'missing') for g in got], [0.3, 0], hint=both)
+    return Case(name, run, by_dim)
 
 def _model(frozen=False, scalar=False):
     nn = torch.nn

@@ -1,9 +1,8 @@
 "Checks of lesson 11_training"
-import copy
 from functools import partial
 import torch
 import torch.nn.functional as F
-from .kit import Case, check, require, rng, same
+from .kit import Case, Mismatch, check, require, rng, same
 
 
 class _Watched(torch.nn.Module):
@@ -29,25 +28,35 @@ def _shares(batches, n, sign=1.):
     right = (x@_Watched().weight.detach().t()*sign).argmax(1) == y
     return [right[y == i].float().mean().item() for i in range(n)]
 
+def _walk(f, *args):
+    "Call `f`, and say what is meant if it asks a loader for its length or a place"
+    loop = 'A loader may have no length and no index: a `for` loop that counts is all it takes.'
+    try: return f(*args)
+    except TypeError as e:
+        if 'len()' not in str(e) and 'subscriptable' not in str(e): raise
+        raise Mismatch(f'TypeError: {e}', hint=loop) from e
+
 def _label_case(title, sizes, labels=3, n=3, wrap=list, hint=''):
     def run(f):
         model,batches = _Watched().train(),_batches_of(sizes, labels)
         before,want = model.weight.detach().clone(),_shares(batches, n)
-        got = f(model, wrap(batches), n)
+        got = _walk(f, model, wrap(batches), n)
         each = [_shares([b], n) for b in batches]
         averages = [torch.tensor(column).nanmean().item() for column in zip(*each)]
         x,y = (torch.cat(o) for o in zip(*batches))
         guesses = (x@before.t()).argmax(1)
         of_all = [((guesses == y) & (y == i)).float().mean().item() for i in range(n)]
+        of_guesses = [(y[guesses == i] == i).float().mean().item() for i in range(n)]
         mistakes = {'The model was in training mode: call `model.eval()` first.': _shares(batches, n, -0.7),
                     'Batches count alike here: add up, and divide at the end.': averages,
                     'This is the last batch alone.': each[-1], 'This is the first batch alone.': each[0],
                     'Divided by all drawings; divide by those of the label.': of_all,
+                    'Divided by how often the label was guessed; divide by how often it occurs.': of_guesses,
                     'A label that does not occur has no share: nan.': [0. if o != o else o for o in want]}
         given = f'batches of {sizes}, n={n}'
         kind = 'Make Python numbers of it: `.tolist()` or `.item()`.'
         if isinstance(got, tuple): got = list(got)
-        floats = isinstance(got, list) and all(type(o) in (int, float) for o in got)
+        floats = isinstance(got, list) and all(isinstance(o, (int, float)) for o in got)
         require(got is not None, 'it is None: is there a `return`?', given, got, want)
         require(floats, 'that is not a list of floats', given, got, want, kind)
         same(got, want, given, mistakes=mistakes)
@@ -63,12 +72,11 @@ def check_by_label(
     f # Takes `model`, `dl` and the number of labels `n`
 ):
     "Check a validation that gives the share of right answers for each label, as a list of floats"
-    loop = 'Not every loader has a length or an index: a `for` loop is all it takes.'
     absent = 'A label without any drawing is 0/0: give `float("nan")`.'
     return [_label_case('one batch', [30]), _label_case('two batches of one size', [20, 20]),
             _label_case('a short last batch', [20, 20, 3]), _label_case('all sizes differ', [3, 19, 2, 15]),
             _label_case('a label that does not occur', [20, 9], 3, 4, hint=absent),
-            _label_case('a loader that can only be walked through', [14, 12], wrap=iter, hint=loop)]
+            _label_case('a loader that can only be walked through', [14, 12], wrap=iter)]
 
 
 class _CountedSGD(torch.optim.SGD):
@@ -78,40 +86,42 @@ class _CountedSGD(torch.optim.SGD):
         self.steps += 1
         return super().step(closure)
 
-def _ends(batches, groups, share):
-    "The weights after a step for each group of batches, each times `share(its size, sizes in its group)`"
+def _ends(batches, groups, share, so_far=0):
+    "The weights after a step for each group of batches, each times `share(size, sizes in the group, so_far)`"
     model = _Watched().train()
     opt = torch.optim.SGD(model.parameters(), lr=0.5)
     for group in groups:
         sizes = [len(batches[i][0]) for i in group]
+        so_far += sum(sizes)
         for i in group:
             xb,yb = batches[i]
-            (F.cross_entropy(model(xb), yb)*share(len(xb), sizes)).backward()
+            (F.cross_entropy(model(xb), yb)*share(len(xb), sizes, so_far)).backward()
         opt.step()
         opt.zero_grad()
     return model.weight.detach()
 
-def _by_share(k, sizes): return k/sum(sizes)
+def _by_share(k, sizes, _): return k/sum(sizes)
 
 def _accumulate_mistakes(batches, accumulate):
     "What the usual mistakes in an accumulation lead to"
     n = len(batches)
     groups,singles = [range(n)[i:i+accumulate] for i in range(0, n, accumulate)],[[i] for i in range(n)]
-    def part(k, sizes): return 1/accumulate
+    def part(k, *_): return 1/accumulate
     last,full = [[g[-1]] for g in groups],[g for g in groups if len(g) == accumulate]
-    def alike(k, sizes): return 1/len(sizes)
+    def alike(k, sizes, _): return 1/len(sizes)
     short,zeroed = 'The last group is short, but it must step','Are the gradients zeroed before each batch?'
     once = 'The gradients of a group add up: each batch counts with its share of the group.'
     divided = 'Divided by `accumulate`, also where batches are short or few: weight each by its share.'
     found = {'This is what a step after each batch gives.': (singles, _by_share),
-             once: (groups, lambda k,_: 1), divided: (groups, part),
+             once: (groups, lambda *_: 1), divided: (groups, part),
              'Divided by the number of batches: a short batch counts too much.': (groups, alike),
-             'Weighted by size, and never divided by the number of items.': (groups, lambda k,_: k),
+             'Weighted by size, and never divided by the number of items.': (groups, lambda k,*_: k),
+             'Count the items of each group from 0 again.': (groups, lambda k,_,so_far: k/so_far),
              f'{short}.': (full, _by_share), f'{short}; and weight each batch by its share.': (full, part),
              zeroed: (last, _by_share), f'{zeroed} (And its loss was divided.)': (last, part)}
     return {text: partial(_ends, batches, *how) for text,how in found.items()}
 
-def _accumulate_case(title, sizes, accumulate, hint=''):
+def _accumulate_case(title, sizes, accumulate):
     def run(f):
         model,batches = _Watched(),_batches_of(sizes, 4)
         groups = [range(len(sizes))[i:i+accumulate] for i in range(0, len(sizes), accumulate)]
@@ -120,27 +130,27 @@ def _accumulate_case(title, sizes, accumulate, hint=''):
             for i,batch in enumerate(batches):
                 if len(model.modes) < i: ahead.append(i)
                 yield batch
-        f(model, F.cross_entropy, opt, loader(), accumulate)
+        _walk(f, model, F.cross_entropy, opt, loader(), accumulate)
         given = f'batches of {sizes}, accumulate={accumulate}'
         train = 'Call `model.train()` before the first batch.'
         require(model.modes and all(model.modes), 'the model was used in eval mode', given, hint=train)
-        mistakes = _accumulate_mistakes(batches, accumulate)
-        same(model.weight.detach(), _ends(batches, groups, _by_share), given, mistakes=mistakes)
-        require(opt.steps == len(groups), f'{opt.steps} steps were taken, not {len(groups)}', given)
         left = model.weight.grad is not None and model.weight.grad.any()
-        zero = 'Call `opt.zero_grad()` after each step: what is left would go into the next epoch.'
+        zero = 'Call `opt.zero_grad()` after each step: what is left would go into the next.' if left else ''
+        mistakes,want = _accumulate_mistakes(batches, accumulate),_ends(batches, groups, _by_share)
+        same(model.weight.detach(), want, given, zero, mistakes)
+        more = 'At the end, step only if batches are left over.'
+        require(opt.steps == len(groups), f'{opt.steps} steps, not {len(groups)}', given, hint=more)
         require(not left, 'a gradient is left over at the end', given, hint=zero)
         one = 'Use each batch before you take the next: weight it by its size, divide `p.grad` at the end.'
         require(not ahead, 'batches were taken before the last one was used', given, hint=one)
-    return Case(title, run, hint)
+    return Case(title, run)
 
 @check('accumulation')
 def check_accumulate(
     f # Your epoch: takes `model`, `loss_func`, `opt`, `dl` and `accumulate`
 ):
     "Check an epoch of training with a step for each group of batches, one batch at a time"
-    loop = 'A loader may have no length: a `for` loop that counts is all it takes.'
-    return [_accumulate_case('a step for each batch', [4, 4, 4], 1, loop),
+    return [_accumulate_case('a step for each batch', [4, 4, 4], 1),
             _accumulate_case('two batches to a step', [4, 4, 4, 4], 2),
             _accumulate_case('a short last group', [4]*7, 3),
             _accumulate_case('a short last batch', [4, 4, 4, 1], 2),
@@ -158,24 +168,22 @@ def _best_case(title, losses, accs=None):
                 for t in model.state_dict().values(): t.fill_(value)
         for epoch,(loss,acc) in enumerate(zip(losses, accs)):
             fill(epoch+1)
-            states.append(copy.deepcopy(model.state_dict()))
+            states.append({k: v.clone() for k,v in model.state_dict().items()})
             keeper(epoch, loss, acc)
         best,worst,top = losses.index(min(losses)),losses.index(max(losses)),accs.index(max(accs))
         parameters = {name for name,_ in model.named_parameters()}
-        kept = ''
-        for filled in (99, 98):
+        for filled,kept in ((99, ''), (98, 'What was kept has changed since: keep it out of the model.')):
             fill(filled)
             left = {k: torch.full_like(v, filled) for k,v in states[best].items()}
             no_buffers = {k: v if k in parameters else left[k] for k,v in states[best].items()}
-            copy_it = '`state_dict()` gives the tensors of the model, so copy them (`copy.deepcopy`).'
+            copy_it = ('`restore` changes nothing. Were the tensors copied (`copy.deepcopy`)? `state_dict()` '
+                       'gives those of the model. Are they put back (`load_state_dict`)?')
             wrong = {copy_it: left, 'The buffers are not right: take all of `state_dict()`.': no_buffers,
                      'This is the epoch with the largest loss.': states[worst],
                      'This epoch has the best accuracy: go by the loss.': states[top if top else best],
                      'This is the last epoch.': states[-1]}
             keeper.restore()
-            wrong = {k: dict(v) for k,v in wrong.items()}
-            same(dict(model.state_dict()), dict(states[best]), f'losses {losses}', kept, wrong)
-            kept = 'What was kept has changed since: keep the kept tensors out of the model.'
+            same(dict(model.state_dict()), states[best], f'losses {losses}', kept, wrong)
     return Case(title, run, 'Start from `math.inf`, which every loss is below.')
 
 @check('keeping the best')

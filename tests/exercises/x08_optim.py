@@ -42,6 +42,12 @@ def by_name(model, weight_decay):
     return split(model, weight_decay, decays=lambda p: all(p is not b for b in biases))
 
 
+def by_absence(model, weight_decay):
+    decayed = [p for p in model.parameters() if p.dim() >= 2]
+    return [dict(params=decayed, weight_decay=weight_decay),
+            dict(params=[p for p in model.parameters() if p not in decayed], weight_decay=0)]
+
+
 def one_group(model, weight_decay): return [dict(params=list(model.parameters()), weight_decay=weight_decay)]
 def bare_lists(model, weight_decay): return [g['params'] for g in split(model, weight_decay)]
 
@@ -101,6 +107,32 @@ class NoRoot(Adagrad):
     def update(self, p, grad, state, options):
         state['sum'] = state.get('sum', 0) + grad**2
         p -= options['lr']*grad/(state['sum'] + options['eps'])
+
+
+class NoEps(Adagrad):
+    def update(self, p, grad, state, options): super().update(p, grad, state, {**options, 'eps': 0})
+
+
+class NoRate(Adagrad):
+    def update(self, p, grad, state, options): super().update(p, grad, state, {**options, 'lr': 1})
+
+
+class NoSquare(Adagrad):
+    def update(self, p, grad, state, options):
+        state['sum'] = state.get('sum', 0) + grad
+        p -= options['lr']*grad/(state['sum'].sqrt() + options['eps'])
+
+
+class OneForAll(Adagrad):
+    def update(self, p, grad, state, options):
+        state['sum'] = state.get('sum', 0) + (grad**2).sum()
+        p -= options['lr']*grad/(state['sum'].sqrt() + options['eps'])
+
+
+class FirstTwice(Adagrad):
+    def update(self, p, grad, state, options):
+        if not state: state['sum'] = grad**2
+        super().update(p, grad, state, options)
 
 
 class LikeRMSprop(Adagrad):
@@ -283,13 +315,15 @@ class NotAnOptimizer:
 EXERCISES = [
     (check_decay_groups, [split, by_loop, by_shape],
      [(swapped, 'changed places'), (by_name, 'number of axes'), (one_group, 'Return [dict(params'),
-      (bare_lists, 'Return [dict('),
+      (bare_lists, 'Return [dict('), (by_absence, 'compares the numbers'),
       (partial(split, wanted=lambda p: True), 'in neither group'), (partial(split, rest=0.3), 'must say so'),
       (partial(split, decays=lambda p: p.dim() != 1), 'number of axes')]),
     (check_adagrad, [Adagrad, OutOfPlace, ByAddcdiv],
      [(NoSum, 'lost between the steps'), (OnSelf, 'all that is remembered'),
       (Defaults, 'Take the options from the group'),
       (NoStart, 'empty dictionary'), (EpsInside, 'eps stands inside'), (NoRoot, 'divide by its root'),
+      (NoEps, 'eps has no effect'), (NoRate, 'lr has no effect'), (NoSquare, 'of their squares'),
+      (OneForAll, 'add up over the tensor'), (FirstTwice, 'counts twice'),
       (LikeRMSprop, 'a running average'), (NewTensor, 'change it in place'), (Uphill, 'up the slope')]),
     (check_mysgd, [MySGD, OnOurBase, SGD, torch.optim.SGD],
      [(KeepsGenerator, 'a generator'), (TakesNone, 'gradient is None'), (NoMomentum, 'no momentum'),

@@ -79,6 +79,13 @@ def eval_too_late(model, dl, n):
     return by_label(model, batches, n)
 
 
+def of_guesses(model, dl, n):
+    model.eval()
+    with torch.no_grad(): pairs = [(model(xb).argmax(1), yb) for xb,yb in dl]
+    guesses,labels = (torch.cat(o) for o in zip(*pairs))
+    return [(labels[guesses == i] == i).float().mean().item() for i in range(n)]
+
+
 # -- 2. accumulation without looking ahead
 
 def epoch(model, loss_func, opt, dl, accumulate=1):
@@ -182,6 +189,30 @@ def by_number(model, loss_func, opt, dl, accumulate=1):
         opt.zero_grad()
 
 
+def never_counts_again(model, loss_func, opt, dl, accumulate=1):
+    model.train()
+    n = i = 0
+    def step():
+        for p in model.parameters(): p.grad /= n
+        opt.step()
+        opt.zero_grad()
+    for i,(xb,yb) in enumerate(dl, 1):
+        (loss_func(model(xb), yb)*len(xb)).backward()
+        n += len(xb)
+        if i % accumulate == 0: step()
+    if i % accumulate: step()
+
+
+def never_zeroes(model, loss_func, opt, dl, accumulate=1):
+    opt.zero_grad = lambda: None
+    epoch(model, loss_func, opt, dl, accumulate)
+
+
+def steps_at_the_end(model, loss_func, opt, dl, accumulate=1):
+    epoch(model, loss_func, opt, dl, accumulate)
+    opt.step()
+
+
 def asks_len(model, loss_func, opt, dl, accumulate=1):
     for i in range(len(dl)): pass
 
@@ -229,6 +260,10 @@ class NoCopy(Best):
 
 class ShallowCopy(Best):
     def state(self): return copy.copy(self.model.state_dict())
+
+
+class Rebinds(Best):
+    def restore(self): self.model = self.kept
 
 
 class OnlyParameters(Best):
@@ -283,7 +318,7 @@ EXERCISES = [
                                                              (as_tensor, '.tolist()'),
         (last_batch, 'the last batch alone'), (zero_for_none, 'nan'), (no_return, 'is there a `return`'),
                                                              (of_all, 'Divided by all'),
-        (with_len, 'all it takes'),
+        (with_len, 'all it takes'), (of_guesses, 'how often it occurs'),
                                                              (eval_too_late, 'before the first batch')]),
     (check_accumulate, [epoch, by_model, running_mean], [
         (looks_ahead, 'before you take the next'), (forgets_last, 'it must step'),
@@ -293,9 +328,11 @@ EXERCISES = [
                                                          (by_number, 'Divided by the number of batches'),
         (never_divides, 'never divided'), (left_in_eval, 'model.train()'), (zero_before, 'left over'),
                                                          (leaves_last, 'add up'),
-        (asks_len, 'all it takes')]),
+        (never_counts_again, 'from 0 again'), (never_zeroes, 'opt.zero_grad()'),
+        (steps_at_the_end, 'left over'), (asks_len, 'all it takes')]),
     (check_best, [Best, BestByClone, Minimum], [
-        (NoCopy, 'so copy them'), (ShallowCopy, 'so copy them'), (OnlyParameters, 'The buffers are not'),
+        (NoCopy, 'Were the tensors copied'), (ShallowCopy, 'Were the tensors copied'), (Rebinds, 'put back'),
+        (OnlyParameters, 'The buffers are not'),
                                                 (Highest, 'the largest loss'),
         (ByAccuracy, 'go by the loss'), (Always, 'the last epoch'), (AboveZero, 'below'),
                                                 (FromOne, 'math.inf')]),
