@@ -8,6 +8,16 @@ __all__ = ['Tape']
 # %% ../nbs/04_autograd.ipynb #725d2397
 import itertools, torch
 
+# %% ../nbs/04_autograd.ipynb #7d1e50a2
+def _history(result):
+    "`result` and all that it was made from, newest first"
+    seen,todo = {result},[result]
+    while todo:
+        new = {source for source,_ in todo.pop().sources} - seen
+        seen |= new
+        todo += new
+    return sorted(seen, key=lambda made: -made.number)
+
 # %% ../nbs/04_autograd.ipynb #c5759f2a
 def _fit(grad, like):
     "Sum `grad` over the axes along which `like` was broadcast"
@@ -51,15 +61,6 @@ class Tape:
     def item(self): return self.data.item()
     def __repr__(self): return repr(self.data).replace('tensor', 'Tape', 1).replace('\n  ', '\n')
 
-    def history(self):
-        "This array and all it was made from, newest first"
-        seen,todo = {self},[self]
-        while todo:
-            new = {source for source,_ in todo.pop().sources} - seen
-            seen |= new
-            todo += new
-        return sorted(seen, key=lambda tape: -tape.number)
-
     def backward(self,
         grad=None # Gradient to start from, of this array's shape; not needed if this is one number
     ):
@@ -68,7 +69,7 @@ class Tape:
         if grad is None or grad.shape != self.shape:
             raise ValueError(f'backward needs one number or a grad of shape {tuple(self.shape)}: take .sum()')
         flow = {self: grad}  # what has arrived at each array so far
-        for tape in self.history():
+        for tape in _history(self):
             grad = flow.pop(tape)
             tape.grad = grad.clone() if tape.grad is None else tape.grad + grad
             for source,back in tape.sources:
@@ -85,7 +86,6 @@ class Tape:
     def __truediv__(self, other): return self * (1/other)
     def __rtruediv__(self, other): return self**-1 * other
     __radd__,__rmul__ = __add__,__mul__
-
     def __pow__(self, n): return _each(lambda x: x**n, self, lambda x,y: n*x**(n-1) if n else 0)
     def exp(self): return _each(torch.exp, self, lambda x,y: y)
     def log(self): return _each(torch.log, self, lambda x,y: 1/x)
