@@ -3,7 +3,6 @@ import inspect
 import torch
 from .kit import Case, Mismatch, check, difference, require, rng, same
 
-
 def draw_inputs(specs, sizes, seed=0, dtype=torch.float32, zeros=False):
     "Tensors of round numbers, none of them 0 unless `zeros`; in a spec such as 'n k' each letter is a size"
     letters = dict.fromkeys(o for spec in specs for o in spec.split() if not o.isdigit())

@@ -3,7 +3,6 @@ import math
 import torch
 from .kit import Case, check, require, rng, same
 
-
 @check('inplace')
 def check_inplace(
     f # Your decorator
@@ -36,7 +35,6 @@ def check_inplace(
     yield call('the first by keyword', lambda f: f(example)(x=[5]), [5, 1], '(x=[5])',
                'By keyword, the first argument is the first value of kwargs.')
 
-
 class _Watched(torch.Tensor):
     "A tensor that remembers whether a float tensor as large as itself was made of it"
     copied,size = False,2**40
@@ -47,7 +45,6 @@ class _Watched(torch.Tensor):
         if isinstance(out, torch.Tensor) and out.is_floating_point() and out.numel() >= _Watched.size:
             _Watched.copied = True
         return out
-
 
 def _stats_case(name, x, hint='', watched=False):
     values = x.double()/255
@@ -78,7 +75,6 @@ def _stats_case(name, x, hint='', watched=False):
         same(tuple(got), want, x, said, mistakes, rtol=1e-6, atol=1e-7)
     return Case(name, run, hint)
 
-
 @check('pixel statistics')
 def check_pixel_stats(
     f # Your function: takes a uint8 tensor, returns mean and deviation of its pixels from 0 to 1
@@ -94,7 +90,6 @@ def check_pixel_stats(
                       'The deviation is 0, and the root of a tiny negative number is nan: clamp it.')
     yield _stats_case('without a float copy', pixels(40, 28, 28), watched=True)
 
-
 def _orders_case(name, n, size, wrong, hint):
     "`wrong` says what is wrong with 200 orders, or nothing"
     def run(f):
@@ -102,7 +97,6 @@ def _orders_case(name, n, size, wrong, hint):
         problem = wrong(orders)
         require(not problem, problem, f'{n} items, a buffer of {size}', orders[0], hint=hint)
     return Case(name, run)
-
 
 @check('shuffle buffer')
 def check_shuffle(

@@ -4,7 +4,6 @@ import torch
 from ..tools import drawn
 from .kit import Case, Mismatch, check, require, rng, same
 
-
 def _segment_case(name, *numbers, hint=''):
     px,py,ax,ay,bx,by = numbers
     dx,dy,length2 = bx-ax,by-ay,(bx-ax)**2+(by-ay)**2
@@ -17,7 +16,6 @@ def _segment_case(name, *numbers, hint=''):
                 'This is the square of the distance: take the root.': want**2}
     given = 'p=({:g},{:g}) a=({:g},{:g}) b=({:g},{:g})'.format(*numbers)
     return Case(name, lambda f: same(f(*numbers), want, given, mistakes=mistakes), hint)
-
 
 @check('distance to a segment')
 def check_segment_distance(
@@ -38,7 +36,6 @@ def check_segment_distance(
     for i in range(5):
         yield _segment_case(f'numbers by chance, {i+1}', *(torch.rand(6, generator=g)*28).tolist())
 
-
 def _climb_case(name, x, y, amount, hint=''):
     def run(f):
         x0,y0 = x.clone(),y.clone()
@@ -53,7 +50,6 @@ def _climb_case(name, x, y, amount, hint=''):
                     'The new `x` and `y` have changed places.': (y0-amount*(x0-14), x0)}
         same(got, (x0, y0-amount*(x0-14)), (x0, y0, amount), hint, mistakes)
     return Case(name, run, hint)
-
 
 @check('climb')
 def check_climb(
@@ -72,7 +68,6 @@ def check_climb(
     yield _climb_case('many images, an amount for each', x, y, amount(-1., -0.5, 0., 0.5, 1.),
                       'Let `amount` (n,1,1) broadcast over (n,s,2).')
 
-
 def _alike(styles, others):
     "How much of the ink of each style goes together with each of the others, from -1 to 1"
     def ink(texts):
@@ -80,7 +75,6 @@ def _alike(styles, others):
                               _ in map(drawn.segments, texts)]).flatten(1)
         return torch.nn.functional.normalize(drawings-drawings.mean(1, keepdim=True))
     return ink(styles)@ink(others).T
-
 
 @check('styles')
 def check_styles(

@@ -2,6 +2,7 @@
 from copy import copy
 from types import SimpleNamespace
 from .kit import Case, check, require, same
+from .matmul import refused
 
 def _held(): return SimpleNamespace(lr=0.1, name='inner', double=lambda x: 2*x)
 
@@ -22,10 +23,7 @@ def check_spy(
         a,b = make(_held()),make(_held())
         a.lr
         same(b.asked, [], given='the other of two spies was asked')
-    def missing(make):
-        try: got = make(_held()).nothing
-        except AttributeError: return
-        require(False, 'a name that the inner object does not have gave no AttributeError', got=got)
+    def missing(make): refused(AttributeError, getattr, make(_held()), 'nothing')
     def asks(make):
         spy = make(_held())
         for name in 'lr', 'name', 'lr': getattr(spy, name)

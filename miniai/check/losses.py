@@ -3,7 +3,6 @@ import math
 import torch, torch.nn.functional as F
 from .kit import Case, Mismatch, brief, check, require, rng, same
 
-
 _REFERENCES = dict(cross_entropy=F.cross_entropy, huber=F.huber_loss, soft_cross_entropy=F.cross_entropy,
                    weighted_cross_entropy=F.cross_entropy)
 

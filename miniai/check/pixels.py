@@ -2,7 +2,6 @@
 import torch
 from .kit import Case, Mismatch, brief, check, require, rng, same
 
-
 def _nearest(n, k, rows, cols, name, as_bytes=False, hint=''):
     "A case of `check_nearest`: `n` pictures, `k` ideals"
     def run(f):

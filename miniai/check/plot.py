@@ -3,7 +3,6 @@ import inspect
 import numpy as np, torch
 from .kit import Case, check, require, rng, same
 
-
 def _bytes_case(name, im, hint='', **copy):
     "`im` as bytes: what was meant, and what the usual mistakes give"
     want = (im.clamp(0, 1)*255).round().byte().permute(1, 2, 0).numpy()
@@ -38,7 +37,6 @@ def _bytes_case(name, im, hint='', **copy):
                 hint='clamp, not clamp_.')
     return Case(name, run, hint)
 
-
 @check('to bytes')
 def check_to_bytes(
     f # Your function: takes a float tensor (3,h,w), returns a uint8 array (h,w,3)
@@ -53,7 +51,6 @@ def check_to_bytes(
     yield _bytes_case('rounded', torch.tensor([0.4, 0.6, 254.6, 100.51]).expand(3, 1, 4)/255)
     yield _bytes_case('below 0 and above 1',
                       torch.tensor([-0.5, -0.01, 1.01, 1.6]).expand(3, 1, 4).contiguous())
-
 
 def _montage_case(name, n, ncols, shape=(2, 3), hint='', dtype=torch.float32):
     ims,(h,w),rows = (torch.rand(n, *shape, generator=rng(n))*100+1).to(dtype),shape,-(-n//ncols)
@@ -77,7 +74,6 @@ def _montage_case(name, n, ncols, shape=(2, 3), hint='', dtype=torch.float32):
     given = f'{n} pictures of {h}×{w}, ncols={ncols}'
     return Case(name, lambda f: same(f(ims.clone(), ncols), want, given, mistakes=mistakes), hint)
 
-
 @check('contact sheet')
 def check_montage(
     f # Your function: takes a tensor (n,h,w) and the number of columns, returns a tensor (rows*h, ncols*w)
@@ -92,7 +88,6 @@ def check_montage(
     yield _montage_case('fewer than a row', 2, 5, hint=blank)
     yield _montage_case('bytes stay bytes', 5, 2, hint='ims.new_zeros makes zeros of the same dtype.',
                         dtype=torch.uint8)
-
 
 def _delegates_case(name, names, hint, but=()):
     def run(f):
@@ -117,7 +112,6 @@ def _delegates_case(name, names, hint, but=()):
              hint='Only the signature changes, not what the function does.')
         same(decorated.__doc__, 'Some words', hint='Return the function itself, with a new `__signature__`.')
     return Case(name, run, hint)
-
 
 @check('delegates')
 def check_delegates(
