@@ -1,8 +1,9 @@
 "Checks of 09_dataloader: samplers, collating, and a loader without workers"
-import inspect, random, time, traceback
+import inspect, time, traceback
 from collections import namedtuple
 import numpy as np, torch
 import torch.utils.data as _torch_data
+from miniai.tools.chance import seed_all
 from .kit import Case, check, require, rng, same
 
 AGAIN = 'A second loop must begin anew: make the iterator in __iter__, not in __init__.'
@@ -39,10 +40,10 @@ def check_sampler(
         require(a != b, 'two epochs have the same order', got=a,
                 hint='Shuffle in __iter__, not in __init__, or all epochs are the same. And seed nothing.')
     def repeatable(make):
-        def seeded():
-            for seed in (random.seed, np.random.seed, torch.manual_seed): seed(3)
-            return drawn()
-        same(seeded(), seeded())
+        seed_all(3)
+        first = drawn()
+        seed_all(3)
+        same(drawn(), first)
     def spread(make):
         s,firsts = make(range(5), True),[0]*5
         for _ in range(400): firsts[int(next(iter(s)))] += 1
@@ -196,10 +197,10 @@ def _shuffled(make):
 
 def _seeded(make):
     def run():
-        torch.manual_seed(5)
+        seed_all(5)
         return ids(loaded(make(Known(60), batch_size=4, shuffle=True))),torch.rand(3)
     (a,after),(b,_) = run(),run()
-    same(a, b, hint='The same torch.manual_seed must give the same order: draw it by torch.')
+    same(a, b, hint='The same seed must give the same order: draw it by torch, random or numpy.')
     list(make(Known(60), batch_size=4, shuffle=True))
     require(not torch.equal(torch.rand(3), after), 'the loader seeds the global random numbers',
             hint='Never call torch.manual_seed in a loader: the model draws too.')

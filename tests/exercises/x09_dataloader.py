@@ -219,6 +219,12 @@ class AllInOne:
         return (my_collate([self.dataset[i] for i in idx]) for idx in self.cut(order))
 
 
+class WithRandom(MyLoader):
+    "Shuffles by `random.shuffle`, as the first exercise allows"
+    def __init__(self, dataset, batch_size=1, shuffle=False, drop_last=False):
+        self.dataset,self.batches = dataset,Collects(ByRandom(dataset, shuffle), batch_size, drop_last)
+
+
 class Rounds(MyLoader):
     def __len__(self): return len(self.dataset)//self.batches.bs
 
@@ -271,7 +277,7 @@ EXERCISES = [
     (check_collate, [my_collate, by_kind, by_index],
      [(only_turns, 'still a list'), (single_floats, 'float64'), (joins, 'torch.cat'),
       (no_dicts, 'still a list'), (flat, 'call itself'), (cuts, 'refuses them by itself')]),
-    (check_loader, [MyLoader, WithMore, AllInOne],
+    (check_loader, [MyLoader, WithMore, AllInOne, WithRandom],
      [(Rounds, 'The number of batches'), (Lists, 'A batch holds all the x'),
       (Generator, 'in __iter__, not in __init__'), (Separately, 'same indices'), (Swallows, 'Catch nothing'),
       (SeedsAll, 'each epoch needs its own order')])]
