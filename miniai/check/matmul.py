@@ -116,7 +116,7 @@ def _shape(a, b, name):
     def fits(f):
         want = tuple(torch.broadcast_shapes(a, b))
         try: got = f(a, b)
-        except ValueError: raise Mismatch('a pair that fits was refused', (a, b), want=want, hint=left) from None
+        except ValueError: raise Mismatch('a pair that fits was refused', (a, b), None, want, left) from None
         same(tuple(got) if isinstance(got, (list, torch.Size)) else got, want, (a, b), left, {
             'Right numbers in the wrong order: what is built from the back must be turned round.': want[::-1],
             'Is there a `return`?': None})
