@@ -1,7 +1,7 @@
 "Lesson 04: solutions, and the mistakes that the checks must name"
 from functools import wraps
 import torch
-from miniai.autograd import Tape
+from miniai.autograd import Tape, _each
 from miniai.check.autograd import check_slopes, check_tape
 
 
@@ -21,6 +21,7 @@ def tanh_from_input(a): return Tape(torch.tanh(a.data), (a, lambda g: g/a.data.c
 def tanh_by_steps(a):
     e = (-2*a).exp()
     return (1-e)/(1+e)
+def tanh_by_each(a): return _each(torch.tanh, a, lambda x,y: 1-y**2)
 def tanh_tensor(a): return a.data.tanh()
 def tanh_swapped(a): return Tape(a.data.tanh(), (lambda g: g*(1-a.data.tanh()**2), a))
 def tanh_no_source(a): return Tape(a.data.tanh())
@@ -164,7 +165,8 @@ def check_both(solution): return check_slopes(*solution)
 check_both.__name__ = 'check_slopes'
 
 EXERCISES = [
-    (exercise(check_tape, None, torch.tanh, Tape), [tanh, tanh_from_input, tanh_of_exp, tanh_by_steps], [
+    (exercise(check_tape, None, torch.tanh, Tape),
+     [tanh, tanh_from_input, tanh_of_exp, tanh_by_steps, tanh_by_each], [
         (tanh_stub, 'This is the stub'), (None, 'NoneType'),
         (tanh_of_tape, 'made of `a.data`'), (tanh_in_place, 'the source itself came back'),
         (tanh_swapped, 'Tape(result, (a, lambda g: …))'),
