@@ -255,6 +255,7 @@ def _alike(params, others):
     if {t.dtype for t in others} != {p.dtype}: return False
     if {t.get_device() for t in others} != {p.get_device()}: return False
     if p.is_contiguous(): return all([t.is_contiguous() for t in others])
+    # the one other order that is in common use: pictures whose colors lie side by side
     return all([t.is_contiguous(memory_format=torch.channels_last) for t in [*params, *others]])
 
 def _agrees(opt, kernel, options, dtype, device):
