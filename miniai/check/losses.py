@@ -167,4 +167,4 @@ def check_topk(
 ):
     "Check a top-k accuracy"
     return [_topk(16, 10, 1, 'k=1, accuracy'), _topk(24, 10, 2, 'k=2'), _topk(32, 10, None, 'no k: it is 3'),
-            _topk(3, 8, 3, 'as many rows as k'), _topk(6, 4, 4, 'k of all classes'), _topk(1, 10, 3, 'one row')]
+            _topk(3, 8, 3, 'k rows'), _topk(6, 4, 4, 'k is all classes'), _topk(1, 10, 3, 'one row')]
