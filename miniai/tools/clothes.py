@@ -12,11 +12,8 @@ from .drawn import (FLOAT, MIDDLE, PIXELS, SIZE, draw_table, finish, inked, resi
                                 slant, turn, wobble)
 
 # %% ../../nbs/tools/clothes.ipynb #91e2943d
-def _fill(
-    x, # Horizontal place of both ends of each edge of closed outlines: (n,s,2)
-    y  # Vertical place of the same
-):     # (n,28,28), from 0 to 1
-    "The share of each pixel that lies inside of the outline"
+def _fill(x, y):
+    "The share of each pixel inside of the outline, (n,28,28); x and y of both ends of each edge are (n,s,2)"
     (ax,bx),(ay,by) = x[...,None].unbind(2),y[...,None].unbind(2)  # (n,s,1)
     y0,y1 = (torch.clamp(o, PIXELS-0.5, PIXELS+0.5) for o in (ay,by))  # (n,s,28): the edge's part in each row
     height,dy = y1-y0,by-ay
@@ -40,11 +37,6 @@ def _part(text):
     x,y,_ = segments(points.removeprefix('mirror'), closed=kind in _FILLS)
     if points.startswith('mirror'): x,y = torch.cat([x, (SIZE-x).flip(1)]),torch.cat([y, y.flip(1)])
     return kind,x,y
-
-def _parts(style):
-    "What the parts of `style` are made of, how many segments each has, and x and y of all of them"
-    kinds,xs,ys = zip(*map(_part, style))
-    return kinds,[len(o) for o in xs],torch.cat(xs),torch.cat(ys)
 
 # %% ../../nbs/tools/clothes.ipynb #f8ea9cf9
 def _wave(dice, short, long):
@@ -78,8 +70,9 @@ def _paint(kinds, xs, ys, dice):
 # %% ../../nbs/tools/clothes.ipynb #83aaae57
 def _sew(style, dice):
     "One style of a piece of clothing, once for each image of `dice`"
-    kinds,sizes,x,y = _parts(style)
-    x,y = wobble(x, y, dice, 0.45)
+    kinds,xs,ys = zip(*map(_part, style))
+    sizes = [len(o) for o in xs]
+    x,y = wobble(torch.cat(xs), torch.cat(ys), dice, 0.45)
     x = (x-MIDDLE)*(1+dice.normal(0, 0.005)*(y-MIDDLE))+MIDDLE
     side = 1-2*dice.chance(0.25).float()
     x,y = resize(x, y, side*dice.normal(0.95, 0.1, 0.6, 1.15), dice.normal(0.95, 0.08, 0.7, 1.12))
@@ -104,7 +97,7 @@ CLOTHES = {
          'seam 9.3,4.3 18.7,4.3', 'seam 14,4.3 14,9'],
         ['cloth mirror 14,2.5 9.7,2.5 (8.5,8) 7,26 12.3,26 14,11',  # wide legs, pockets
          'seam 9.5,4.5 18.5,4.5', 'seam mirror 9.3,9 10.8,5'],
-        ['cloth mirror 14,2 10,2 (9,9) 10,26 13,26 13.8,10 14,10', 'seam 14,3 14,9']],  # narrow legs,
+        ['cloth mirror 14,2 10,2 (9,9) 10,26 13,26 13.8,10 14,10', 'seam 14,3 14,9']],  # narrow legs
     'Pullover': [
         ['cloth mirror 14,4.5 (12.5,4.2) 11,3 8,4 (5,6.5) 2.5,23.5 6,24.5 8.3,12 8.3,25.5 14,25.5',  # knitted
          'seam mirror 14,6.3 (11.5,5.8) 10,3.6', 'seam mirror 2.8,21.5 6.5,22.5', 'seam 8.3,23.5 19.7,23.5'],

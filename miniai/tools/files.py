@@ -90,9 +90,11 @@ def _copy(url, f, timeout):
         have,want = f.tell(),int(length or f.tell())
         if have != want: raise OSError(f'broke off after {have:,} of {want:,} bytes')
 
-def _fetch(url, f, timeout, tries):
+_TRIES = 4  # how often a download is tried
+
+def _fetch(url, f, timeout):
     "`_copy`, in several tries if need be"
-    for i in range(tries):
+    for i in range(_TRIES):
         if i: time.sleep(min(0.2*2**i, 5.))
         f.seek(0)
         f.truncate()
@@ -104,7 +106,7 @@ def _fetch(url, f, timeout, tries):
         except (OSError, http.client.HTTPException) as e:
             if getattr(e, 'errno', None) in _DISK: raise
             problem = f'{type(e).__name__}: {e}'
-    raise OSError(f'{url}: {problem}, in the last of {tries} tries')
+    raise OSError(f'{url}: {problem}, in the last of {_TRIES} tries')
 
 # %% ../../nbs/tools/files.ipynb #a6338d3b
 def _sha256(f):
@@ -116,23 +118,18 @@ def download(
     path,              # Where it shall be; a file that is there is kept, if its hash is right
     sha256:str=None,   # Hash that it must have, 64 hexadecimal digits
     timeout:float=10,  # Longest silence of the server in seconds
-    tries:int=4,       # How often to try
     limit:float=3600   # Seconds for all of it
 )->Path:               # `path`
     "Download a file: complete, verified, or not at all"
     path,sha256 = Path(path),sha256 and sha256.lower()
     if not re.match('https?://', str(url)): raise ValueError(f'url must begin with http(s)://, got {url!r}')
-    if sha256 is not None and not re.fullmatch('[0-9a-f]{64}', sha256):
-        raise ValueError(f'sha256 must be 64 hexadecimal digits, got {sha256!r}')
-    for name,value in dict(timeout=timeout, tries=tries, limit=limit).items():
-        if not value > 0: raise ValueError(f'{name} must be above 0, got {value}')
     if path.is_file():
         with open(path, 'rb') as f:
             if sha256 in (None, _sha256(f)): return path
     def fetch(f):
-        try: within(limit, _fetch, url, f, timeout, tries)
+        try: within(limit, _fetch, url, f, timeout)
         except TimeoutError: raise TimeoutError(f'{url}: not all of it has come within {limit:g} s') from None
-        if sha256 and (found := _sha256(f)) != sha256:
+        if sha256 is not None and (found := _sha256(f)) != sha256:
             raise ValueError(f'{url} is not the expected file: its sha256 is {found}, not {sha256}')
     write_safely(path, fetch)
     return path
@@ -268,5 +265,4 @@ def open_picture(
     "Open a picture in one of the formats of `PICTURES`"
     import io
     from PIL import Image
-    if not isinstance(data, bytes): raise ValueError(f'a picture must be bytes, got {type(data).__name__}')
     return Image.open(io.BytesIO(data), formats=list(PICTURES))
