@@ -80,41 +80,31 @@ def _move(opt, params, grads):
         kept = g is None or p.grad is not None and p.grad.equal(g)
         require(kept, '`step` changed the gradient', g, p.grad, g, 'Use `grad = grad + …`, not `grad += …`.')
 
-def _follow(name, like, options, hint='', lrs=(0.1,)*8, relay=('yours',)):
-    "Follow PyTorch's, with an lr for each step; a second class in `relay` goes on from the state dict"
+def _follow(name, like, options, hint='', lrs=(0.1,)*8, relay=('yours',), make=None, present=({0},)*8,
+            at_error=''):
+    """Follow PyTorch's: with an lr for each step, and gradients for the parameters that are `present` in it.
+    A second class in `relay` goes on from the state dict; `make` gives an optimizer and a schedule or None"""
     known = _RULES[like][1] if like in _RULES and options.keys() <= {'momentum', 'nesterov', 'eps'} else {}
     stays = '`p = p - …` makes a new tensor and leaves the parameter alone: change it in place, `p -= …`.'
+    grads = [_some_grads(len(lrs), seed) for seed in range(1 + max(map(max, present)))]
     def run(cls):
-        ref,grads,paths = getattr(torch.optim, like),_some_grads(len(lrs)),[]
+        ref,paths = getattr(torch.optim, like),[]
         for first,*second in [cls if who == 'yours' else ref for who in relay],[ref]:
-            p,path = _start(),[]
-            opt = first([p], lr=lrs[0], **options)
-            for lr,g in zip(lrs, grads):
+            params,path = [_start() for _ in grads],[]
+            opt,sched = make(first, params) if make else (first(params, lr=lrs[0], **options), None)
+            for t,(lr,now) in enumerate(zip(lrs, present)):
                 if lr != lrs[0]: opt.param_groups[0]['lr'] = lr
-                if second and len(path) == 4:
-                    saved,opt = opt.state_dict(),second[0]([p], lr=0.7)
+                if second and t == 4:
+                    saved,opt = opt.state_dict(),second[0](params, lr=0.7)
                     opt.load_state_dict(saved)
-                _move(opt, [p], [g])
-                path.append(p.detach().clone())
-            require(not p.equal(_start()), 'the parameter does not move', hint=stays)
-            paths.append(torch.stack(path))
-        mistakes = {text: partial(_path, like, options, lrs, grads, wrong) for wrong,text in known.items()}
-        same(*paths, f'positions after each step, {options or "no options"}, lr={lrs[-1]}', mistakes=mistakes)
-    return Case(name, run, hint)
-
-def _several(name, like, make, steps, hint, at_error=''):
-    "Steps of some parameters with the optimizers of `make`, compared with PyTorch's"
-    def run(cls):
-        mine,theirs = [_start() for _ in range(3)],[_start() for _ in range(3)]
-        opts = make(cls, mine),make(getattr(torch.optim, like), theirs)
-        grads = [_some_grads(len(steps), seed) for seed in range(3)]
-        for t,present in enumerate(steps):
-            now = [g[t] if i in present else None for i,g in enumerate(grads)]
-            for (opt,sched),params in zip(opts, (mine, theirs)):
-                _move(opt, params, now)
+                _move(opt, params, [g[t] if i in now else None for i,g in enumerate(grads)])
                 if sched: sched.step()
-            for i,(p,q) in enumerate(zip(mine, theirs)):
-                same(p.detach(), q.detach(), f'step {t+1}, parameter {i} of 3, gradient {now[i]}', hint)
+                path.append(torch.stack([p.detach() for p in params]))
+            require(not params[0].equal(_start()), 'the parameter does not move', hint=stays)
+            paths.append(torch.stack(path).squeeze(1))
+        mistakes = {text: partial(_path, like, options, lrs, grads[0], bad) for bad,text in known.items()}
+        given = f'positions after each step, {options or "no options"}, lr={lrs[len(path)-1]}'
+        same(*paths, f'{given}, {len(params)} parameters' if params[1:] else given, hint, mistakes)
     return Case(name, run, at_error or hint)
 
 def _groups(cls, params):
@@ -155,8 +145,7 @@ def _refuses(what, params, hint, **options):
 def _optimizer_cases(like, names):
     "All that a complete optimizer has to pass"
     options = [o for o in _OPTIONS.get(like, []) if names is None or set(o) <= set(names)]
-    memory,three = options[0] if options else {},[{0, 1, 2}]*5
-    def plain(cls, params): return cls(params, lr=0.1, **memory),None
+    memory,three = options[0] if options else {},dict(present=[{0, 1, 2}]*5)
     own = 'Each parameter has a memory of its own: keep it by parameter.'
     once = '`params` may be a generator, which can be run through only once: keep `list(params)`.'
     skip = 'Skip a parameter whose gradient is None: no step, no weight decay, and its memory stays.'
@@ -165,12 +154,13 @@ def _optimizer_cases(like, names):
     sched = 'Schedules ask for a subclass of torch.optim.Optimizer, and set `param_groups[0]["lr"]`.'
     keep = "It holds all that is remembered and each group's options, as print(torch_opt.state_dict()) shows."
     pairs = [('torch', 'yours'), ('yours', 'torch')] if names is None else []  # torch's has all options
-    later = [_several('three parameters', like, plain, three, own),
-             _several('gradients that are None', like, plain, [{0}, {0, 1}, {1}, {0, 1}], skip),
-             _several('parameters from a generator', like, _generator, three, once), Case('zero_grad', _zero),
-             _several('groups have their own options', like, _groups, three, group, dicts),
+    later = [_follow('three parameters', like, memory, own, **three),
+             _follow('gradients that are None', like, memory, skip, present=[{0}, {0, 1}, {1}, {0, 1, 2}]),
+             _follow('parameters from a generator', like, {}, once, make=_generator, **three),
+             Case('zero_grad', _zero),
+             _follow('groups have their own options', like, {}, group, make=_groups, at_error=dicts, **three),
              _follow('a new lr on the way', like, memory, sched, (0.1,)*3 + (0.02,)*5),
-             _several("a schedule of PyTorch's drives it", like, _schedule, three, sched),
+             _follow("a schedule of PyTorch's drives it", like, {}, sched, make=_schedule, **three),
              *[_follow(f'state_dict: from {pair[0]} to {pair[1]}', like, memory, keep, relay=pair)
                for pair in [('yours', 'yours'), *pairs]]]
     alone,twice,used_up = _follow('', like, memory),[dict(params=[_start()])]*2,(p for p in ())
