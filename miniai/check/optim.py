@@ -104,7 +104,7 @@ def _follow(name, like, options, hint='', lrs=(0.1,)*8, relay=('yours',), make=N
             paths.append(torch.stack(path).squeeze(1))
         mistakes = {text: partial(_path, like, options, lrs, grads[0], bad) for bad,text in known.items()}
         given = f'positions after each step, {options or "no options"}, lr={lrs[len(path)-1]}'
-        same(*paths, f'{given}, {len(params)} parameters' if params[1:] else given, hint, mistakes)
+        same(*paths, f'{len(params)} parameters: {given}' if params[1:] else given, hint, mistakes)
     return Case(name, run, at_error or hint)
 
 def _groups(cls, params):

@@ -79,13 +79,6 @@ def check_by_label(
             _label_case('a loader that can only be walked through', [14, 12], wrap=iter)]
 
 
-class _CountedSGD(torch.optim.SGD):
-    "SGD that counts its steps"
-    steps = 0
-    def step(self, closure=None):
-        self.steps += 1
-        return super().step(closure)
-
 def _ends(batches, groups, share, so_far=0):
     "The weights after a step for each group of batches, each times `share(size, sizes in the group, so_far)`"
     model = _Watched().train()
@@ -102,19 +95,17 @@ def _ends(batches, groups, share, so_far=0):
 
 def _by_share(k, sizes, _): return k/sum(sizes)
 
-def _accumulate_mistakes(batches, accumulate):
+def _accumulate_mistakes(batches, groups, accumulate):
     "What the usual mistakes in an accumulation lead to"
-    n = len(batches)
-    groups,singles = [range(n)[i:i+accumulate] for i in range(0, n, accumulate)],[[i] for i in range(n)]
-    def part(k, *_): return 1/accumulate
+    def part(*_): return 1/accumulate
     last,full = [[g[-1]] for g in groups],[g for g in groups if len(g) == accumulate]
-    def alike(k, sizes, _): return 1/len(sizes)
     short,zeroed = 'The last group is short, but it must step','Are the gradients zeroed before each batch?'
     once = 'The gradients of a group add up: each batch counts with its share of the group.'
     divided = 'Divided by `accumulate`, also where batches are short or few: weight each by its share.'
-    found = {'This is what a step after each batch gives.': (singles, _by_share),
+    found = {'This is what a step after each batch gives.': ([[i] for g in groups for i in g], _by_share),
              once: (groups, lambda *_: 1), divided: (groups, part),
-             'Divided by the number of batches: a short batch counts too much.': (groups, alike),
+             'Divided by the number of batches: a short batch counts too much.':
+                 (groups, lambda _,sizes,__: 1/len(sizes)),
              'Weighted by size, and never divided by the number of items.': (groups, lambda k,*_: k),
              'Count the items of each group from 0 again.': (groups, lambda k,_,so_far: k/so_far),
              f'{short}.': (full, _by_share), f'{short}; and weight each batch by its share.': (full, part),
@@ -125,7 +116,8 @@ def _accumulate_case(title, sizes, accumulate):
     def run(f):
         model,batches = _Watched(),_batches_of(sizes, 4)
         groups = [range(len(sizes))[i:i+accumulate] for i in range(0, len(sizes), accumulate)]
-        opt,ahead = _CountedSGD(model.eval().parameters(), lr=0.5),[]
+        opt,steps,ahead = torch.optim.SGD(model.eval().parameters(), lr=0.5),[],[]
+        opt.register_step_post_hook(lambda *_: steps.append(1))
         def loader():
             for i,batch in enumerate(batches):
                 if len(model.modes) < i: ahead.append(i)
@@ -136,10 +128,10 @@ def _accumulate_case(title, sizes, accumulate):
         require(model.modes and all(model.modes), 'the model was used in eval mode', given, hint=train)
         left = model.weight.grad is not None and model.weight.grad.any()
         zero = 'Call `opt.zero_grad()` after each step: what is left would go into the next.' if left else ''
-        mistakes,want = _accumulate_mistakes(batches, accumulate),_ends(batches, groups, _by_share)
+        mistakes,want = _accumulate_mistakes(batches, groups, accumulate),_ends(batches, groups, _by_share)
         same(model.weight.detach(), want, given, zero, mistakes)
         more = 'At the end, step only if batches are left over.'
-        require(opt.steps == len(groups), f'{opt.steps} steps, not {len(groups)}', given, hint=more)
+        require(len(steps) == len(groups), f'{len(steps)} steps, not {len(groups)}', given, hint=more)
         require(not left, 'a gradient is left over at the end', given, hint=zero)
         one = 'Use each batch before you take the next: weight it by its size, divide `p.grad` at the end.'
         require(not ahead, 'batches were taken before the last one was used', given, hint=one)

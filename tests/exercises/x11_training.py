@@ -226,7 +226,6 @@ def zero_before(model, loss_func, opt, dl, accumulate=1):
     zero,opt.zero_grad = opt.zero_grad,lambda: None
     def step():
         torch.optim.SGD.step(opt)
-        opt.steps += 1
         step.due = True
     step.due,opt.step = False,step
     def fresh():
