@@ -103,7 +103,7 @@ def check_collate(
     def refuses(f):
         samples = [(torch.ones(2), 1), (torch.ones(3), 2)]
         got = outcome(f, samples)
-        require(isinstance(got, type), 'tensors of different shapes gave a batch', samples, got, 'an exception')
+        require(isinstance(got, type), 'different shapes gave a batch', samples, got, 'an exception')
     t,for_keys = torch.arange(6.),'For each key collate the values: {k: f([s[k] for s in samples]) …}.'
     return [case([t[:2], t[2:4], t[4:]], 'tensors', 'torch.stack.'),
             case([3, 1, 4], 'whole numbers', 'torch.tensor.'),

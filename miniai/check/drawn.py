@@ -11,8 +11,7 @@ def _segment_case(name, *numbers, hint=''):
     def to(t): return math.hypot(px-ax-t*dx, py-ay-t*dy)
     want = to(min(max(t, 0.), 1.))
     mistakes = {'This is the distance to the endless line: hold `t` between 0 and 1.': to(t),
-                'This is the distance to the nearer end: the closest place can lie between the ends.':
-                    min(to(0.), to(1.)),
+                'This is how far the nearer end is: a place between can be closer.': min(to(0.), to(1.)),
                 'This is the square of the distance: take the root.': want**2}
     given = 'p=({:g},{:g}) a=({:g},{:g}) b=({:g},{:g})'.format(*numbers)
     return Case(name, lambda f: same(f(*numbers), want, given, mistakes=mistakes), hint)
@@ -25,13 +24,10 @@ def check_segment_distance(
     yield _segment_case('a point on the segment', 5, 0, 0, 0, 10, 0)
     yield _segment_case('beside a level segment', 5, 3, 0, 0, 10, 0)
     yield _segment_case('beside an upright one', 1, 5, 4, 0, 4, 10)
-    yield _segment_case('before its start', -3, 4, 0, 0, 10, 0,
-                        hint='Where is the closest place when `t` is below 0?')
-    yield _segment_case('beyond its end', 13, 4, 0, 0, 10, 0,
-                        hint='Where is the closest place when `t` is above 1?')
+    yield _segment_case('before its start', -3, 4, 0, 0, 10, 0, hint='What is closest when `t` is below 0?')
+    yield _segment_case('beyond its end', 13, 4, 0, 0, 10, 0, hint='What is closest when `t` is above 1?')
     yield _segment_case('a slanted one', 10, 8, 8, 22, 22, 8)
-    yield _segment_case('a dot, with no length', 3, 4, 0, 0, 0, 0,
-                        hint='Both ends are one point: `t` would be 0/0. Any `t` will do.')
+    yield _segment_case('a dot', 3, 4, 0, 0, 0, 0, hint='Both ends are one point, `t` is 0/0: any will do.')
     g = rng(1)
     for i in range(5):
         yield _segment_case(f'numbers by chance, {i+1}', *(torch.rand(6, generator=g)*28).tolist())
@@ -40,8 +36,7 @@ def _climb_case(name, x, y, amount, hint=''):
     def run(f):
         x0,y0 = x.clone(),y.clone()
         got = f(x, y, amount)
-        require(x.equal(x0) and y.equal(y0), 'it changed its input',
-                hint='Make new tensors: `y - …` and not `y -= …`.')
+        require(x.equal(x0) and y.equal(y0), 'it changed its input', hint='`y - …` and not `y -= …`.')
         mistakes = {'The hill goes down: up is a smaller `y`.': (x0, y0+amount*(x0-14)),
                     'This moves points sideways, as `slant` does: `y` should change, by the place in `x`.':
                         (x0-amount*(y0-14), y0),
@@ -71,8 +66,8 @@ def check_climb(
 def _alike(styles, others):
     "How much of the ink of each style goes together with each of the others, from -1 to 1"
     def ink(texts):
-        drawings = torch.cat([drawn.inked(x[None], y[None], 2.) for x,y,
-                              _ in map(drawn.segments, texts)]).flatten(1)
+        strokes = [drawn.segments(text)[:2] for text in texts]
+        drawings = torch.cat([drawn.inked(x[None], y[None], 2.) for x,y in strokes]).flatten(1)
         return torch.nn.functional.normalize(drawings-drawings.mean(1, keepdim=True))
     return ink(styles)@ink(others).T
 

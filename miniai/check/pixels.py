@@ -1,6 +1,6 @@
 "Checks of lesson 01_pixels"
 import torch
-from .kit import Case, Mismatch, brief, check, require, rng, same
+from .kit import Case, brief, check, require, rng, same
 
 def _nearest(n, k, rows, cols, name, as_bytes=False, hint=''):
     "A case of `check_nearest`: `n` pictures, `k` ideals"
@@ -33,21 +33,20 @@ def check_nearest(
     return [_nearest(1, 2, 1, 2, 'one picture of two pixels, two ideals'),
             _nearest(5, 3, 2, 2, 'five pictures, three ideals'),
             _nearest(9, 4, 2, 2, 'pictures of bytes', as_bytes=True, hint=to_float),
-            _nearest(3, 3, 3, 5, 'as many ideals as pictures'),
             _nearest(50, 10, 28, 28, 'a pile of digits', as_bytes=True, hint=to_float)]
 
-def _near(got, value): return abs(got-value) < 0.02*abs(value)
 
-def _slope_hint(grad, i):
-    "A hint function for the slope at entry `i`, where all slopes are `grad`"
+def _slope_hint(grad):
+    "A hint function for a slope, where all slopes are `grad`"
     def hint(got, want):
+        def is_near(value): return abs(got-value) < 0.02*abs(value)
         if not isinstance(got, (int, float)): return ''
         rounding = 'f(w) has only some 7 digits, and a nudge below 0.0001 drowns in the rounding.'
         if got == 0: return f'No change arrived: was w[i] changed before the second f(w)? And {rounding}'
-        if _near(got, -want): return 'The sign is turned: after minus before, for a nudge upward.'
-        if _near(got, grad.sum().item()): return 'This is the sum of all slopes. Only entry i may be nudged.'
-        if _near(got, 2*want): return 'Twice the slope: from end to end, up and down are two nudges.'
-        if _near(got, want/2): return 'Half the slope: with one nudge up, divide by that one nudge.'
+        if is_near(-want): return 'The sign is turned: after minus before, for a nudge upward.'
+        if is_near(grad.sum().item()): return 'This is the sum of all slopes. Only entry i may be nudged.'
+        if is_near(2*want): return 'Twice the slope: from end to end, up and down are two nudges.'
+        if is_near(want/2): return 'Half the slope: with one nudge up, divide by that one nudge.'
         if abs(got) < 0.1*abs(want): return 'Much too small: is the change divided by the size of the nudge?'
         if abs(got-want) > abs(want): return ''
         return f'Near, but not near enough: {rounding} One above 0.01 is no longer small.'
@@ -63,14 +62,11 @@ def _slope(f, shape, i, name, hint=''):
             calls.append(w)
             return f(w)
         with torch.no_grad(): got = slope(counted, w, i)
-        times = len(calls)
-        require(times > 1, f"f was called {times} times", w0, hint='Before a nudge and after. No `backward`.')
+        require(len(calls) > 1, 'f was not called twice', w0, hint='Before a nudge and after. No `backward`.')
         require(w.equal(w0), 'w is not what it was before', w0, w, w0,
                 'Keep `old = w[i].item()`, and put it back: adding and taking away leaves a rounding error.')
         if isinstance(got, torch.Tensor) and got.numel() == 1: got = got.item()
-        if isinstance(got, float): got = round(got, 4)
-        given,want = f'w = {brief(w0)}, i = {i}',round(grad[i].item(), 4)
-        same(got, want, given, _slope_hint(grad, i), rtol=0.02, atol=0.003)
+        same(got, grad[i].item(), f'w = {brief(w0)}, i = {i}', _slope_hint(grad), rtol=0.02, atol=0.003)
     return Case(name, run, hint or 'Change w[i] a little, see how much f(w) changes, divide. No `backward`.')
 
 @check('slope by nudging')
@@ -114,8 +110,8 @@ def _descent(shapes, loss, name, steps=1, hint=''):
             'The gradients of the first step were still in p.grad.': walk(lambda p,g,s: p-lr*s)})
         require(all(p.requires_grad for p in params), 'a parameter no longer asks for gradients', given,
                 hint='Leave p.requires_grad as it is.')
-        clean = all(p.grad is None or not p.grad.any() for p in params)
-        require(clean, 'a gradient is left in p.grad', given, hint='p.grad.zero_() after the step.')
+        require(not any(p.grad is not None and p.grad.any() for p in params), 'a gradient is left in p.grad',
+                given, hint='p.grad.zero_() after the step.')
     return Case(name, run, hint or 'loss.backward(); then, under torch.no_grad(), p -= lr*p.grad for each.')
 
 @check('one step of descent')
@@ -151,10 +147,9 @@ def _learn(n, pixels, kind, name, hint=''):
         share = ((scores > 0) == (y_valid==1)).float().mean().item()
         coin = 'No better than a coin: do steps change the tensors themselves, and are gradients zeroed?'
         text = 'Worse than a coin: does a step go uphill?' if share < 0.4 else coin if share < 0.6 else hint
-        if share > 0.9: return
-        given,problem = f'{n} rows of {pixels} pixels','too few of the held-back rows are right'
         more = 'It learns, but not enough: more epochs, or a larger learning rate.'
-        raise Mismatch(problem, given, f'{share:.0%}', 'over 90%', text or more)
+        require(share > 0.9, 'too few of the held-back rows are right', f'{n} rows of {pixels} pixels',
+                f'{share:.0%}', 'over 90%', text or more)
     return Case(name, run, hint or 'The seven steps: start, predict, loss, gradient, step, repeat, stop.')
 
 @check('learning')
