@@ -3,7 +3,6 @@ import torch
 from .backprop import agree, arg_names, by_autograd, draw_inputs, draw_like, gradient_mistakes
 from .kit import Case, check, require, same
 
-
 _RECORD = 'Wrap the result, and name its sources: Tape(result, (a, lambda g: …)).'
 _BACK = 'Beside a source stands what turns gradient into gradient: lambda g: g*slope, not the slope.'
 

@@ -4,7 +4,6 @@ from pathlib import Path
 import torch
 from .kit import Case, check, require, same
 
-
 @check('best epoch')
 def check_best_epoch(
     f  # A function of values and `way` that gives the number of the best epoch
@@ -27,7 +26,6 @@ def check_best_epoch(
             case('nan between', [2., nan, 1., nan], -1, 2, 'No comparison with nan is true: leave nan out.'),
             case('nothing but nan', [nan, nan], 1, None,
                  'Where there is no number, there is no best epoch: give None.')]
-
 
 def _model():
     torch.manual_seed(0)
@@ -68,7 +66,6 @@ def check_snapshot(
             Case('belongs to nobody else', own,
                  'A dictionary is not enough: the tensors in it must be copies.'),
             Case('can be loaded', back, 'load_state_dict wants the tensors by their names, buffers too.')]
-
 
 class _PowerCut(Exception): pass
 

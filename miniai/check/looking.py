@@ -3,7 +3,6 @@ import torch, torch.nn.functional as F
 from torch import nn
 from .kit import Case, check, require, rng, same
 
-
 def _model():
     g = rng(3)
     model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Sequential(nn.ReLU(), nn.Linear(5, 3)))
@@ -48,7 +47,6 @@ def check_eval_mode(
         with eval_mode(model): pass
         same(_modes(model), [False]*len(_modes(model)), given='a model that was in eval mode before')
     yield Case('a model in eval mode', in_eval, 'It stays in eval mode: what was before comes back.')
-
 
 @check('gradient norm')
 def check_gradient_norm(

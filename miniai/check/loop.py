@@ -4,7 +4,6 @@ import torch
 from miniai.loop import CancelBatchException, CancelEpochException, CancelFitException
 from .kit import Case, check, require, same
 
-
 def _reference(n_epochs, batches, callback):
     def level(name, cancel, body):
         try:
@@ -72,7 +71,6 @@ def check_learner(
     yield case('a cancel from a cleanup',
                'A cancel may come from the cleanup too: what it cancels is over already, '
                'so catch it there.', 2, 2, 'cleanup_batch', CancelBatchException)
-
 
 def _noise(make, do_step, std):
     "What a callback adds to a gradient of ones"

@@ -3,7 +3,6 @@ from functools import partial
 import torch
 from .kit import Case, check, require, rng, same
 
-
 def _top_k(preds, targ, k): return (preds.topk(k, dim=1).indices == targ[:,None]).any(1).float().mean()
 
 def _ranked(sizes):

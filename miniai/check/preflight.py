@@ -3,7 +3,6 @@ import torch
 from torch import nn
 from .kit import Case, check, require, same
 
-
 @check('labels')
 def check_labels_fit(
     f  # A function of labels and the number of outputs
@@ -24,7 +23,6 @@ def check_labels_fit(
                  'Leave out the -100 only, and look at the others.'),
             case('all left out', [-100, -100], 3, True,
                  'Nothing is left to be wrong. (min() of no numbers is an error.)')]
-
 
 class _Two(nn.Module):
     def __init__(self, cut=False, skip=False):

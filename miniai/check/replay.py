@@ -3,7 +3,6 @@ import math
 import torch
 from .kit import Case, check, require, same
 
-
 @check('the first that is bad')
 def check_first_bad(
     f  # A function from (name, tensor) pairs to a name
@@ -26,7 +25,6 @@ def check_first_bad(
             case('one of many', 'z', 'One bad number is enough.', x=[1., 2.], y=[3.], z=[1., 1., nan, 1.]),
             case('whole numbers', 'loss', 'Whole numbers are always finite; go on after them.', labels=[1, 2],
                  loss=[inf])]
-
 
 @check('rewind')
 def check_rewind(

@@ -4,7 +4,6 @@ from itertools import islice
 import torch
 from .kit import Case, check, require, same
 
-
 @check('a loader that can go on')
 def check_counter(
     make  # Makes a loader of a list of batches, with state_dict and load_state_dict
@@ -50,7 +49,6 @@ def check_counter(
             Case('a state stays as it was', apart,
                  'Give a new dictionary, which later batches do not change.')]
 
-
 @check('without a trace')
 def check_without_a_trace(
     f  # Calls a function, and puts random states back
@@ -86,7 +84,6 @@ def check_without_a_trace(
             case('numbers drawn', draws, 'torch.get_rng_state() before, torch.set_rng_state(…) after.'),
             case('a seed set', seeds, 'Keep the states, not a seed.'),
             case('an error', fails, 'Put the states back in a `finally`.', True)]
-
 
 @check('which may go')
 def check_to_remove(

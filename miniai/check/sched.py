@@ -2,7 +2,6 @@
 import math
 from .kit import Case, check, require, same
 
-
 def _case(name, reference, poss, args, hint, mistakes=None):
     def run(f):
         try: sched = f(*args)
@@ -38,7 +37,6 @@ def check_annealer(
     yield _case('upwards too', want, [0., 0.5, 1.], (0.1, 0.9),
                 'Scale by `start-end` and add `end`; neither is 0 here.')
     yield _case('any start and end', want, [0.1, 0.9], (-2., 3.), 'Neither start nor end is special.')
-
 
 def _trapezoid(low, high, pos): return low + (high-low)*min(1., pos/0.1, (1-pos)/0.5)
 

@@ -3,7 +3,6 @@ import collections, functools, json, os.path, types
 import torch
 from .kit import Case, check, require, same
 
-
 @check('import lines')
 def check_import_line(
     f  # A function from a function or class to a line of Python
@@ -37,7 +36,6 @@ def check_import_line(
             refused('from __main__', main, "What was written in a notebook or script is in '__main__'."),
             refused('a partial', functools.partial(print, 1),
                     'It has no __qualname__: use getattr with a default.')]
-
 
 @check('template')
 def check_fill(

@@ -3,7 +3,6 @@ import types
 import torch
 from .kit import Case, check, require, rng, same
 
-
 @check('one gradient of many')
 def check_combined(
     f  # A function of gradients and sizes
@@ -29,7 +28,6 @@ def check_combined(
             case('a short one at the end', [8, 8, 3],
                  'Weigh each gradient by its size, divide by the number of samples.'),
             case('all different', [1, 2, 9], 'Weigh each gradient by its size.')]
-
 
 @check('clipping')
 def check_clipped_to(
@@ -57,7 +55,6 @@ def check_clipped_to(
                  'The length is the root of the sum of all squares, over all tensors.'),
             case('one long, one short', [[30.], [0.1]], 2., 'All are multiplied by the same factor.'),
             case('zeros', [[0., 0.], [0.]], 1., 'A length of 0 must not be divided by.')]
-
 
 @check('clipping by value')
 def check_clip_value(

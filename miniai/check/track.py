@@ -2,7 +2,6 @@
 import json, math
 from .kit import Case, check, same
 
-
 @check('torn lines')
 def check_read_jsonl(
     f  # A function from a text to the list of its values
@@ -27,7 +26,6 @@ def check_read_jsonl(
             case('values that are false', ['0', 'null', '""', '1'],
                  '0, null and "" are values too: do not ask `if value`.'),
             case('no line', [''], 'An empty text has no values: an empty list.')]
-
 
 @check('the best run')
 def check_best_run(
