@@ -44,7 +44,10 @@ def _check_params(params, groups):
 def _check_options(options):
     "Raise unless the numbers among `options` make sense"
     numbers = {k: options[k] for k in ('lr', 'momentum', 'weight_decay', 'alpha', 'eps') if k in options}
-    numbers |= {f'betas[{i}]': beta for i,beta in enumerate(options.get('betas', ()))}
+    betas = options.get('betas', (0., 0.))
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise ValueError(f'betas must be two numbers, as in (0.9, 0.999); got {betas!r}')
+    numbers |= {f'betas[{i}]': beta for i,beta in enumerate(betas)}
     for name,value in numbers.items():
         most,words = (1, ', and less than 1') if 'beta' in name else (math.inf, '')
         if not isinstance(value, Real) or not 0 <= value < most:

@@ -698,6 +698,8 @@ BAD = [
        (ValueError, 'nesterov', lambda: SGD([P], momentum=0.9, dampening=0.1, nesterov=True)),
     (ValueError, 'weight_decay', lambda: AdamW([P], weight_decay=-1)),
        (ValueError, r'betas\[1\] .* less than 1; got 1.0', lambda: Adam([P], betas=(0.9, 1.0))),
+    (ValueError, 'betas must be two numbers.*got 0.9', lambda: Adam([P], betas=0.9)),
+    (ValueError, r'two numbers.*got \(0.9,\)', lambda: Adam([P], betas=(0.9,))),
     (ValueError, 'eps', lambda: Adam([P], eps=-1)), (ValueError, 'alpha', lambda: RMSprop([P], alpha=-1)),
     (ValueError, 'lr must', lambda: SGD([dict(params=[P], lr=-1)], lr=0.1)),
 ]
