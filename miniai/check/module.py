@@ -221,8 +221,7 @@ def check_peek(
 ):
     "Check a function that returns what a submodule gives when the model is called"
     x,twice = torch.tensor([[0.5, -1.]]),nn.Linear(2, 2)
-    with torch.no_grad():
-        for i,p in enumerate(twice.parameters()): p.copy_(torch.tensor([0.3, -0.7])*(i+1))
+    nn.utils.vector_to_parameters(torch.tensor([0.3, -0.7, 0.3, -0.7, 0.6, -1.4]), twice.parameters())
     def model(): return nn.Sequential(twice, nn.Tanh(), twice, nn.Sequential(nn.Sigmoid()))
     def gives(f, name, want):
         same(f(model(), name, x), want, f'name {name!r}, a model of Linear, Tanh, the same Linear, Sigmoid',
@@ -239,13 +238,11 @@ def check_peek(
         _refused(lambda: f(m, '3.0', x))
         hooks = [o for o in m.modules() if o._forward_hooks or o._forward_pre_hooks]
         require(not hooks, 'the hook is still there', x)
-        require([o.training for o in m.modules()] == modes, 'the model is in another mode',
-                    hint='Look on, change nothing.')
+        same([o.training for o in m.modules()], modes, 'training, of each module', 'Look on, change nothing.')
     def unknown(f): refused(ValueError, f, model(), '3.1', x)
     hook = 'A forward hook on the submodule of that name gets `(module, inputs, output)`: keep the output.'
     return [Case('a layer inside', lambda f: gives(f, '0', twice(twice(x).tanh())), hook),
             Case('a layer in a layer', lambda f: gives(f, '3.0', model()(x)), hook),
             Case('the hook is gone', lambda f: looks_on(f, x), '`handle.remove()`, or `with`.'),
-            Case('gone after an error', lambda f: looks_on(f, x[0, :1]),
-                 '`with` or `finally` removes it always.'),
+            Case('gone after an error', lambda f: looks_on(f, x[0, :1]), '`with` or `finally` always does.'),
             Case('an unknown name', unknown, 'Raise a ValueError when no submodule has that name.')]
