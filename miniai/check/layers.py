@@ -1,4 +1,5 @@
 "Checks of lesson 07_layers"
+from functools import reduce
 import torch
 from torch import nn
 from miniai.module import Module
@@ -28,13 +29,13 @@ def check_residual(
             'That is what the layers give: add the input.': lambda: b(act(a(x))),
             'Each layer got the input: hand each the result of the last.': lambda: x + a(x) + act(x) + b(x),
             'The loop has overwritten x: keep the input under another name.': lambda: 2*b(act(a(x))),
-            'The input is added after every layer: add it once, at the end.': lambda: _each(x, (a, act, b)),
+            'The input is added after every layer: add it once, at the end.':
+                lambda: reduce(lambda y,layer: y + layer(y), (a, act, b), x),
             'Only one of the layers was called.': lambda: x + a(x)})
     def none(cls): unchanged(cls(), x*2, 'no layers')
     def finds(cls):
         m = cls(*layers())
-        got = len(list(m.parameters()))
-        require(got == 4, f'{got} parameters are found, not 4', 'Linear, ReLU, Linear')
+        same(len(list(m.parameters())), 4, 'the number of parameters of Linear, ReLU, Linear')
         m.eval()
         require(not any(o.training for o in m.modules()), 'eval() does not reach the layers')
     def twice(cls):
@@ -46,9 +47,6 @@ def check_residual(
             Case('the layers are registered', finds, 'A plain list hides them; a ModuleList does not.'),
             Case('one layer in two places', twice, 'Go over a list of all places.')]
 
-def _each(x, layers):
-    for layer in layers: x = x + layer(x)
-    return x
 
 class _Net(Module):
     "Layers as attributes and in lists, on three levels; ours around PyTorch's"
