@@ -47,7 +47,8 @@ def _as_picture(im):
         if a.shape[-1] == 1: a = a[...,0]
     if a.size and (a.ndim == 2 or a.ndim == 3 and a.shape[-1] in _CHANNELS): return a
     raise ValueError(f'im must be rows×columns, with 1, 3 or 4 channels first or last, got shape {a.shape} '
-                     '(reshape gives a row of numbers its rows, show_image takes one picture, show_images several)')
+                     '(reshape gives a row of numbers its rows; show_image takes one picture, '
+                     'show_images several)')
 
 # %% ../nbs/12_plotting.ipynb #f679f8cf
 def _no_typos(f, kwargs):
