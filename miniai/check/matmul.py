@@ -1,16 +1,27 @@
 "Checks of lesson 02_matmul"
-import torch
+import math, torch
 from torch.overrides import TorchFunctionMode
 from .kit import Case, Mismatch, check, require, rng, same
 
-_KIN = {'matmul', 'rmatmul', 'mm', 'bmm', 'mv', 'einsum', 'tensordot', 'addmm', 'linear', 'inner'}
+_KIN = {'matmul', 'rmatmul', 'mm', 'bmm', 'baddbmm', 'mv', 'dot', 'vdot', 'inner', 'einsum', 'tensordot',
+        'addmm', 'addmv', 'linear', 'multi_dot'}
+_ONE_LOOP = 'One loop, over k, that adds whole tables: no `@`, no `einsum`, no single numbers.'
+_NO_LOOP = 'Without a loop: `a[:,None]` gives each row of `a` an axis for the rows of `b`.'
 
-class _ByHand(TorchFunctionMode):
-    "No product that PyTorch has ready"
+class _Watched(TorchFunctionMode):
+    "Refuses calls of the names in `banned`, and more than `most` calls in all"
+    def __init__(self, rule, banned=(), most=math.inf):
+        super().__init__()
+        self.rule,self.banned,self.left = rule,banned,most
+
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, '__name__', '').strip('_')
-        require(name not in _KIN, f'it calls {name}', hint='Only *, + and sum: no `@`, no `einsum`.')
+        require(name not in self.banned, f'it calls {name}', hint=self.rule)
+        require(self.left > 0, 'it calls PyTorch too often', hint=self.rule)
+        self.left -= 1
         return func(*args, **(kwargs or {}))
+
+def _by_hand(most=math.inf): return _Watched(_ONE_LOOP, _KIN | {'item', 'tolist', 'numpy'}, most)
 
 def _matrices(*shapes, dtype=torch.float32):
     "Small matrices of whole numbers, large ones of any numbers"
@@ -25,10 +36,10 @@ def _call(f, *args):
     require(all(map(torch.equal, copies, args)), 'it changed its input', args, hint='Make a new tensor.')
     return got
 
-def _product(n, k, m, name, hint='', dtype=torch.float32):
+def _product(n, k, m, name, hint='', dtype=torch.float32, most=math.inf):
     def run(f):
         a,b = _matrices((n,k), (k,m), dtype=dtype)
-        with _ByHand(): got = _call(f, a, b)
+        with _by_hand(most): got = _call(f, a, b)
         same(got, a@b, (a, b), mistakes={
             'This is `a*b`, number by number; a product sums along a row and a column.': lambda: a*b,
             'This is the product of the transposes: is the wrong axis of a factor used?': lambda: a.t()@b.t(),
@@ -51,13 +62,14 @@ def check_matmul(
 ):
     "Check a matrix product of two matrices against `@`, which it may not use"
     def refuses(f):
-        with _ByHand(): refused(ValueError, f, torch.ones(2, 3), torch.ones(2, 3))
-    sums = 'Entry [i,j] is the sum over k of a[i,k]*b[k,j].'
+        with _by_hand(): refused(ValueError, f, torch.ones(2, 3), torch.ones(2, 3))
+    sums = 'A table for each k: column k of `a`, a[:,k,None], times row k of `b`, b[k]. Add all k of them up.'
     refuse = 'Compare a.shape[1] with b.shape[0] first, and `raise ValueError(…)`.'
     return [_product(1, 1, 1, 'one number by one number', sums),
             _product(1, 3, 1, 'a row by a column: one number', sums),
-            _product(3, 1, 2, 'a column by a row: a table', 'As many rows as `a`, as many columns as `b`.'),
+            _product(3, 1, 2, 'a column by a row: a table', sums),
             _product(2, 2, 2, 'two by two', sums), _product(5, 28, 10, 'a larger one', sums),
+            _product(40, 3, 40, 'a loop of three turns', sums, most=100),
             _product(3, 4, 2, 'float64', 'Make the result with `dtype=a.dtype`.', torch.float64),
             _product(0, 3, 2, 'no rows at all', 'torch.zeros(0,2) is a matrix too.'),
             Case('shapes that do not fit are refused', refuses, refuse)]
@@ -66,7 +78,8 @@ def _stack(s, n, k, m, name):
     "A case of `check_batch_matmul`: `s` pairs of matrices"
     def run(f):
         a,b = _matrices((s,n,k), (s,k,m))
-        same(_call(f, a, b), torch.bmm(a, b), (a, b), mistakes={
+        with _Watched('Say it with `torch.einsum`.', _KIN - {'einsum'}): got = _call(f, a, b)
+        same(got, torch.bmm(a, b), (a, b), mistakes={
             'All products were added together: the letter of the stack is gone.': lambda: (a@b).sum(0),
             'Each matrix was multiplied with every other one: use the same letter for the stack in both.':
                 lambda: torch.einsum('sik,tkj->stij', a, b),
@@ -82,14 +95,16 @@ def check_batch_matmul(
     return [_stack(1, 1, 2, 1, 'a single pair'), _stack(2, 2, 2, 2, 'two pairs of two by two'),
             _stack(3, 2, 4, 5, 'three pairs, all sizes different')]
 
-def _distances(n, m, k, name):
+def _distances(n, m, k, name, most=math.inf):
     def run(f):
         a,b = _matrices((n,k), (m,k))
         each = (a[:,None]-b)**2
         want = each.sum(-1)
-        same(_call(f, a, b), want, (a, b), mistakes={
+        with _Watched(_NO_LOOP, most=most): got = _call(f, a, b)
+        same(got, want, (a, b), mistakes={
             'These are the distances; the squared ones are wanted: no root.': lambda: want.sqrt(),
             'This is the mean over the numbers of a row, not their sum.': lambda: want/k,
+            'These are squares of sums: subtract.': lambda: ((a[:,None]+b)**2).sum(-1),
             'Plus and minus cancel: square before you sum.': lambda: (a[:,None]-b).sum(-1),
             'Summed and then squared: square each difference first.': lambda: (a[:,None]-b).sum(-1)**2,
             'These are absolute differences: square them.': lambda: (a[:,None]-b).abs().sum(-1),
@@ -105,10 +120,10 @@ def check_pairwise(
     f # Your function: takes `a` of shape (n,k) and `b` of shape (m,k)
 ):
     "Check the squared distance of each row of `a` from each row of `b`"
-    return [_distances(1, 1, 2, 'one row and one row'), _distances(2, 3, 2, 'two rows and three'),
+    return [_distances(1, 1, 3, 'one row and one row'), _distances(2, 3, 2, 'two rows and three'),
             _distances(3, 3, 2, 'three and three, where a mistake makes no error'),
             _distances(4, 2, 5, 'all sizes different'), _distances(0, 2, 3, 'no rows at all'),
-            _distances(20, 30, 50, 'a larger one')]
+            _distances(30, 20, 50, 'a larger one, in a few calls', most=40)]
 
 def _shape(a, b, name):
     "A case of `check_broadcast_shape`; `a` and `b` may not fit"

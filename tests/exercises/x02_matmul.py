@@ -22,6 +22,10 @@ def by_torch_outer(a, b):
     fits(a, b)
     return torch.stack([torch.outer(a[:,k], b[k]) for k in range(len(b))]).sum(0)
 
+def all_at_once(a, b):
+    fits(a, b)
+    return (a.t()[:,:,None]*b[:,None]).sum(0)
+
 def by_loops(a, b):
     fits(a, b)
     c = zeros(a, b)
@@ -37,6 +41,26 @@ def the_sign(a, b):
 def by_einsum(a, b):
     fits(a, b)
     return torch.einsum('ik,kj->ij', a, b)
+
+def by_rows(a, b):
+    fits(a, b)
+    c = zeros(a, b)
+    for i in range(a.shape[0]): c[i] = (a[i,:,None]*b).sum(0)
+    return c
+
+def by_dots(a, b):
+    fits(a, b)
+    return torch.stack([torch.stack([torch.dot(x, y) for y in b.t()]) for x in a])
+
+def over_lists(a, b):
+    fits(a, b)
+    x,y = a.tolist(),b.t().tolist()
+    return torch.tensor([[sum(p*q for p,q in zip(r, c)) for c in y] for r in x], dtype=a.dtype)
+
+def loops_over_rows(a, b):
+    c = zeros(a, b)
+    for k in range(a.shape[0]): c += a[:,k,None]*b[k]
+    return c
 
 def assigns(a, b):
     fits(a, b)
@@ -76,6 +100,7 @@ def adds_the_stack(a, b): return torch.einsum('sik,skj->ij', a, b)
 def every_pair(a, b): return torch.einsum('sik,tkj->stij', a, b)
 def transposes(a, b): return torch.einsum('sik,skj->sji', a, b)
 def number_by_number(a, b): return torch.einsum('sik,sik->sik', a, b)
+def the_sign_for_stacks(a, b): return a@b
 def keeps_k(a, b): return torch.einsum('sik,skj->sikj', a, b)
 
 
@@ -96,6 +121,7 @@ def squared_late(a, b): return (a[:,None]-b).sum(-1)**2
 def absolute(a, b): return (a[:,None]-b).abs().sum(-1)
 def other_way(a, b): return ((b[:,None]-a)**2).sum(-1)
 def not_summed(a, b): return (a[:,None]-b)**2
+def added(a, b): return ((a[:,None]+b)**2).sum(-1)
 def wrong_sum(a, b): return ((a[:,None]-b)**2).sum(1)
 
 
@@ -135,14 +161,21 @@ def larger_of_fitting(a, b):
 def shorter_refused(a, b):
     if len(a) != len(b): raise ValueError('not the same number of axes')
     return broadcast_shape(a, b)
+def asserts_fit(a, b):
+    n = max(len(a), len(b))
+    pairs = list(zip((1,)*(n-len(a)) + tuple(a), (1,)*(n-len(b)) + tuple(b)))
+    assert all(i == j or 1 in (i, j) for i,j in pairs)
+    return tuple(j if i == 1 else i for i,j in pairs)
 def equal_only(a, b):
     if a != b: raise ValueError('not equal')
     return a
 
 
 EXERCISES = [
-    (check_matmul, [outer_sum, outer_sum_at_once, by_torch_outer, by_loops],
-     [(the_sign, 'no `@`'), (by_einsum, 'no `einsum`'), (assigns, '+='), (stops_early, 'stop too early'),
+    (check_matmul, [outer_sum, outer_sum_at_once, by_torch_outer, all_at_once],
+     [(the_sign, 'no `@`'), (by_einsum, 'no `einsum`'), (by_loops, 'One loop, over k'),
+      (by_rows, 'One loop, over k'), (by_dots, 'it calls dot'), (over_lists, 'no single numbers'),
+      (loops_over_rows, 'A table for each k'), (assigns, '+='), (stops_early, 'stop too early'),
       (elementwise, '`a*b`'), (turned, 'transpose of the product'), (wrong_axes, 'wrong axis of a factor'),
       (always_float, 'dtype=a.dtype'), (shortest, 'a.shape[1] with b.shape[0]'),
       (asserts, 'a AssertionError came, not a ValueError'),
@@ -150,16 +183,18 @@ EXERCISES = [
       (in_place, 'changed its input')]),
     (check_batch_matmul, [batch_matmul, batch_matmul_letters, batch_matmul_broadcast, batch_matmul_stacked],
      [(adds_the_stack, 'added together'), (every_pair, 'every other one'), (transposes, 'transposed'),
-      (number_by_number, 'the letter that is summed'), (keeps_k, 'gone on the right')]),
-    (check_pairwise, [pairwise, pairwise_expanded, pairwise_rows, pairwise_einsum],
+      (number_by_number, 'the letter that is summed'), (keeps_k, 'gone on the right'),
+      (the_sign_for_stacks, 'Say it with')]),
+    (check_pairwise, [pairwise, pairwise_expanded, pairwise_einsum],
      [(pairs_only, 'pairs only'), (rooted, 'no root'), (averaged, 'not their sum'),
       (cancelled, 'square before you sum'),
       (squared_late, 'square each difference first'), (absolute, 'absolute differences'),
       (other_way, 'belongs to a row of `a`'), (not_summed, 'sum over the last axis'),
-      (wrong_sum, 'the last')]),
+      (wrong_sum, 'the last'), (added, 'squares of sums: subtract'), (pairwise_rows, 'Without a loop')]),
     (check_broadcast_shape, [broadcast_shape, broadcast_shape_from_back, broadcast_shape_recursive],
      [(from_the_front, '*last* axis'), (from_the_back_unturned, 'wrong order'),
       (larger, 'anything else is a ValueError'), (larger_of_fitting, 'be it 0'),
       (shorter_refused, '*last* axis'),
+      (asserts_fit, 'a AssertionError came, not a ValueError'),
       (equal_only, 'a pair that fits was refused')]),
 ]
