@@ -1,6 +1,6 @@
 "Checks of 09_dataloader: samplers, collating, and a loader without workers"
 import inspect, time, traceback
-from collections import namedtuple
+from collections import Counter, namedtuple
 import numpy as np, torch
 import torch.utils.data as _torch_data
 from miniai.tools.chance import seed_all
@@ -27,7 +27,7 @@ def check_sampler(
                 'A sampler gives indices, not samples: 0, 1, 2 … up to len(ds)-1.': ['x']*n,
                 'One index is missing: range(n) goes from 0 to n-1 already.': list(range(n-1)),
                 'Indices begin with 0.': list(range(1, n+1))})
-        return Case(f'{n} in order', run, 'range(len(ds)) gives the indices in order.')
+        return Case(f'{n} in order', run, 'iter(range(len(ds))) gives the indices in order.')
     def all_once(make):
         got,hint = sorted(map(int, make(range(60), True))),'Some came twice: shuffle the list of indices.'
         same(got, list(range(60)), given='60 samples, shuffle=True', hint=hint*(len(got) == 60))
@@ -39,13 +39,15 @@ def check_sampler(
         require(a != b, 'two epochs have one order', got=a, hint='Shuffle in __iter__, not in __init__. '
                 'And seed nothing.')
     def spread(make):
-        s = make(range(5), True)
-        firsts = np.bincount([int(next(iter(s))) for _ in range(400)], minlength=5)
-        require(30 < min(firsts) <= max(firsts) < 150, 'not every index comes first as often', got=firsts)
+        s = make(range(3), True)
+        counts = Counter(tuple(map(int, s)) for _ in range(600))
+        require(len(counts) == 6 and min(counts.values()) > 50, 'some orders come too often',
+                got=dict(counts), want='each order of three about 100 times')
     return [in_order(10), in_order(0),
             Case('a length', lambda make: same([len(make(range(7), s)) for s in (False, True)], [7, 7]),
                  '__len__ gives the number of indices.'),
-            Case('shuffled, each index comes once', all_once, 'A shuffled order has the same indices in it.'),
+            Case('shuffled, each index comes once', all_once,
+                 'The same indices, in another order. (random.shuffle changes its list and returns None.)'),
             Case('a new order in each epoch', new_orders),
             Case('all orders are possible', spread, 'torch.randperm and random.shuffle make all as likely.')]
 
@@ -60,7 +62,10 @@ def check_batch_sampler(
         given = f'{n} indices, batch_size={bs}, drop_last={drop}'
         def run(make):
             b = make(range(n), bs, drop)
-            same([list(x) for x in b], want, given=given, mistakes={
+            batches = list(b)
+            require(len({*map(id, batches)}) == len(batches), 'all batches are one list', given, batches,
+                    hint='Begin each batch with a new list: clear() also empties those that were given.')
+            same([list(x) for x in batches], want, given=given, mistakes={
                 'The short batch at the end is missing: with drop_last=False it must come.': full,
                 'drop_last=True leaves out a last batch that is shorter.': whole,
                 'There is an empty batch at the end.': want + [[]]},
@@ -68,11 +73,13 @@ def check_batch_sampler(
             require(len(b) == len(want), 'the length is wrong', given, len(b), len(want),
                     hint='The number of batches: rounded down with drop_last=True, rounded up without.')
         return Case(name, run)
-    def own_order(make): same([list(b) for b in make([5, 3, 8], 2, False)], [[5, 3], [8]], given=[5, 3, 8])
+    def own_order(make):
+        sampler = dict.fromkeys([5, 3, 8]).keys()  # has a length and an order, and can't be sliced
+        same([list(b) for b in make(sampler, 2, False)], [[5, 3], [8]], given='a sampler that gives 5, 3, 8')
     def twice(make):
         b = make(range(4), 2, False)
         same([list(map(list, b)), list(map(list, b))], [[[0, 1], [2, 3]]]*2)
-    order = 'Take the indices from the sampler, they need not be 0, 1, 2.'
+    order = 'Loop over the sampler: its indices need not be 0, 1, 2, and it has no [ ].'
     return [case(4, 2, False, 'two batches of two'), case(5, 2, False, 'a short batch at the end'),
             case(5, 2, True, 'a short batch is dropped'), case(6, 3, True, 'nothing to drop'),
             case(2, 3, True, 'fewer, dropped'), case(0, 3, False, 'none'),
@@ -103,17 +110,17 @@ def check_collate(
         got = outcome(f, samples)
         require(isinstance(got, type), 'different shapes gave a batch', samples, got, 'an exception')
     t,for_keys = torch.arange(6.),'For each key collate the values: {k: f([s[k] for s in samples]) …}.'
-    return [case([t[:2], t[2:4], t[4:]], 'tensors', 'torch.stack.'),
-            case([3, 1, 4], 'whole numbers', 'torch.tensor.'),
+    return [case([t[:2], t[2:4], t[4:]], 'tensors', 'If samples[0] is a tensor: torch.stack(samples).'),
+            case([3, 1, 4], 'whole numbers', 'torch.tensor(samples).'),
             case([3., 1., 4.], 'floats become float64', "Python's floats are float64: dtype=torch.float64."),
-            case([True, False], 'truth values', 'torch.tensor.'),
+            case([True, False], 'truth values', 'torch.tensor(samples) keeps their type.'),
             case(['a', 'b'], 'text stays', 'Text is left as it is, a list of strings.'),
             case([(t[:2], 7), (t[2:4], 8)], 'pairs', 'zip(*samples) gives the fields; collate each of them.'),
             case([(t[:2], 7)], 'a single pair', 'One sample makes a batch of one.'),
             case([np.ones(2), np.zeros(2)], 'arrays', 'torch.as_tensor makes a tensor of an array.'),
             case([dict(x=t[:2], y=1), dict(x=t[2:4], y=2)], 'dictionaries', for_keys),
             case([dict(a=(t[:1], [1, 2.])), dict(a=(t[1:2], [3, 4.]))], 'containers in containers',
-                 'Let the function call itself for each field.'),
+                 'Let the function call itself for each field; tuples become lists.'),
             case([_Point(t[:2], 1), _Point(t[2:4], 2)], 'named tuples', 'type(sample)(*fields) makes one.'),
             Case('different shapes are refused', refuses, 'torch.stack refuses them by itself.')]
 
@@ -122,6 +129,7 @@ class Known(_torch_data.Dataset):
     def __init__(self, n, slow=False, broken=-1): self.n,self.slow,self.broken = n,slow,broken
     def __len__(self): return self.n
     def __getitem__(self, i):
+        if isinstance(i, (list, slice)): raise TypeError('this data set gives one sample at a time: ds[i]')
         if not 0 <= i < self.n: raise IndexError(i)
         if i == self.broken: raise ZeroDivisionError(f'sample {i} is broken')
         if self.slow and i == 0: time.sleep(0.1)
@@ -139,7 +147,9 @@ def loaded(dl):
 
 def ids(batches): return [[int(i) for i in x[:,0]] for x,_ in batches]
 
-def order_case(n, name, hint='', slow=False, **kwargs):
+ONCE = 'Each sample must come once: batch i begins at i*batch_size.'
+
+def order_case(n, name, hint=ONCE, slow=False, **kwargs):
     "The batches that PyTorch's loader gives, in that order; and the arguments that it takes to try"
     plain = {k: v for k,v in kwargs.items() if k != 'num_workers'}
     reference = [tuple(b) for b in _torch_data.DataLoader(Known(n), **plain)]
@@ -157,7 +167,7 @@ def order_case(n, name, hint='', slow=False, **kwargs):
         require(len(dl) == len(want), 'len(loader) is wrong', given, len(dl), len(want),
                 'The number of batches: rounded up, or down with drop_last=True.')
         same(ids(loaded(dl)), want, given='the second epoch', hint=AGAIN)
-    return Case(name, run, 'Each sample must come once: batch i begins at i*batch_size.'),set(kwargs)
+    return Case(name, run),set(kwargs)
 
 def _shuffled(make):
     dl = make(Known(60), batch_size=4, shuffle=True)
@@ -196,7 +206,8 @@ def _generator(make):
 def raises(make, **kwargs):
     got = outcome(lambda: list(make(Known(8, broken=5), batch_size=2, **kwargs)))
     require(got is ZeroDivisionError, 'an error in a sample must come out of the loop as it is', got=got,
-            want=ZeroDivisionError, hint='Catch nothing: who swallows an error loses a sample.')
+            want=ZeroDivisionError,
+            hint='Fetch each sample, and catch nothing: who swallows an error loses a sample.')
 
 def takes(make, names):
     "Does `make` take arguments of these `names`?"

@@ -66,6 +66,20 @@ class LosesOne(MySampler):
     def __iter__(self): return iter(range(self.n - 1))
 
 
+class Rotates(MySampler):
+    "Begins at a random index, and goes on in order"
+    def __iter__(self):
+        first = random.randrange(self.n) if self.shuffle and self.n else 0
+        return iter([(first + i) % self.n for i in range(self.n)])
+
+
+class TakesNone(MySampler):
+    "random.shuffle returns None"
+    def __iter__(self):
+        indices = list(range(self.n))
+        return iter(random.shuffle(indices) if self.shuffle else indices)
+
+
 class MyBatchSampler:
     def __init__(self, sampler, batch_size, drop_last=False):
         self.sampler,self.bs,self.drop = sampler,batch_size,drop_last
@@ -120,6 +134,23 @@ class EmptyBatch(MyBatchSampler):
 class OwnIndices(MyBatchSampler):
     def __iter__(self):
         for i in range(len(self)): yield list(range(i*self.bs, min((i+1)*self.bs, len(self.sampler))))
+
+
+class Clears(MyBatchSampler):
+    "One list for all batches"
+    def __iter__(self):
+        batch = []
+        for i in self.sampler:
+            batch.append(i)
+            if len(batch) == self.bs:
+                yield batch
+                batch.clear()
+        if batch and not self.drop: yield batch
+
+
+class SlicesSampler(MyBatchSampler):
+    "A sampler can be looped over, but not sliced"
+    def __iter__(self): return (self.sampler[i*self.bs:(i+1)*self.bs] for i in range(len(self)))
 
 
 class OneEpoch(MyBatchSampler):
@@ -177,6 +208,13 @@ def flat(samples):
     x = samples[0]
     if not isinstance(x, dict): return my_collate(samples)
     return {k: torch.stack([torch.as_tensor(s[k]) for s in samples]) for k in x}
+
+
+def keeps_tuples(samples):
+    "Right at the top, where a tuple does, but not inside"
+    x = samples[0]
+    if isinstance(x, dict): return {k: keeps_tuples([s[k] for s in samples]) for k in x}
+    return tuple(map(keeps_tuples, zip(*samples))) if type(x) is tuple else my_collate(list(samples))
 
 
 def cuts(samples):
@@ -248,6 +286,12 @@ class Separately(MyLoader):
             yield [my_collate([self.dataset[i][0] for i in a]), my_collate([self.dataset[i][1] for i in b])]
 
 
+class AsksForAll(MyLoader):
+    "Asks the data set for a list of samples"
+    def __iter__(self):
+        for idx in self.batches: yield my_collate(self.dataset[idx])
+
+
 class Swallows(MyLoader):
     def __iter__(self):
         for idx in self.batches:
@@ -269,15 +313,19 @@ EXERCISES = [
     (check_sampler, [MySampler, ByRandom, ByNumpy, BySample],
      [(ShufflesOnce, 'not in __init__'), (UsedUp, 'begin anew'), (DrawsWithReplacement, 'Some came twice'),
       (LosesOne, 'One index is missing'), (Seeded, 'seed nothing'), (NeverShuffles, 'must be random'),
-      (Samples, 'indices, not samples'), (Unfinished, 'This is the stub')]),
+      (Samples, 'indices, not samples'), (Rotates, 'make all as likely'), (TakesNone, 'returns None'),
+      (Unfinished, 'This is the stub')]),
     (check_batch_sampler, [MyBatchSampler, Collects, BySlices],
      [(ForgetsTheRest, 'The short batch at the end is missing'), (NeverDrops, 'drop_last=True leaves out'),
       (RoundsDown, 'rounded up without'), (EmptyBatch, 'an empty batch'), (OwnIndices, 'need not be 0, 1, 2'),
+      (Clears, 'a new list'), (SlicesSampler, 'no [ ]'),
       (OneEpoch, 'each epoch begins anew')]),
     (check_collate, [my_collate, by_kind, by_index],
      [(only_turns, 'still a list'), (single_floats, 'float64'), (joins, 'torch.cat'),
-      (no_dicts, 'still a list'), (flat, 'call itself'), (cuts, 'refuses them by itself')]),
+      (no_dicts, 'still a list'), (flat, 'call itself'), (cuts, 'refuses them by itself'),
+      (keeps_tuples, 'tuples become lists')]),
     (check_loader, [MyLoader, WithMore, AllInOne, WithRandom],
      [(Rounds, 'The number of batches'), (Lists, 'A batch holds all the x'),
-      (Generator, 'in __iter__, not in __init__'), (Separately, 'same indices'), (Swallows, 'Catch nothing'),
+      (Generator, 'in __iter__, not in __init__'), (Separately, 'same indices'), (Swallows, 'catch nothing'),
+      (AsksForAll, 'one sample at a time'),
       (SeedsAll, 'each epoch needs its own order')])]
