@@ -39,6 +39,11 @@ def check_dataloader(
              Case('an error in a worker', lambda make: raises(make, num_workers=2))]
     return loader_cases(make) + cases*takes(make, {'num_workers'})
 
+def _with_worker(x):
+    "A sample, and the number of the worker that gave it"
+    info = _torch_data.get_worker_info()
+    return int(x),info and info.id
+
 @check('shared stream')
 def check_share(
     make # Your stream: `make(n)` gives 0 to n-1, shared among the workers
@@ -50,17 +55,19 @@ def check_share(
             require(isinstance(stream, _torch_data.IterableDataset), 'it is not a stream', got=type(stream),
                     hint='Let the class inherit from IterableDataset, so that a loader knows what it is.')
             for epoch in (1, 2):
-                got = [int(i) for i in DataLoader(stream, batch_size=None, num_workers=workers)]
-                same(sorted(got), list(range(n)), given=f'{n} numbers, {workers} workers, epoch {epoch}',
+                pairs = list(DataLoader(stream, None, num_workers=workers, collate_fn=_with_worker))
+                got,busy = [i for i,_ in pairs],{w for _,w in pairs}
+                same(sorted(got), list(range(n)), given=f'n={n}, num_workers={workers}, epoch {epoch}',
                      mistakes={
-                         AGAIN: [],
+                         AGAIN*(epoch == 2): [],
                          'Each worker gives all of them: get_worker_info() tells which of how many it is.':
                              sorted(list(range(n))*workers),
                          "Some are missing: is what is left over by n//num_workers nobody's share?":
                              list(range(n//max(workers, 1)*workers))})
+                require(len(busy) >= min(n, workers), 'not every worker gives something', got=pairs)
         hint = 'Worker `info.id` of `info.num_workers` may give id, id+num_workers, id+2*num_workers …'
-        if not workers: hint = 'Without workers get_worker_info() is None: then the share is everything.'
-        return Case(f'{n} numbers, {workers} workers', run, hint)
+        if not workers: hint = 'Without workers get_worker_info() is None: give an iterator of everything.'
+        return Case(f'n={n}, num_workers={workers}', run, hint)
     return [case(6, 0), case(6, 1), case(6, 2), case(7, 2), case(8, 3), case(1, 2)]
 
 @check('ordered map')
@@ -109,7 +116,10 @@ def check_resume(
         it = iter(dl)
         given = [listed(next(it)) for _ in range(k)]
         state = dl.state_dict()
-        return dl,state,given,[listed(b) for b in it]
+        before,rest = str(state),[listed(b) for b in it]
+        require(str(state) == before, 'a state that was handed out changes as the loop goes on', got=state,
+                hint='Hand out a copy: dict(…), list(…), tensor.clone().')
+        return dl,state,given,rest
     def epochs(make):
         dl = make(range(10), 3)
         a,b = ([listed(x) for x in dl] for _ in range(2))
@@ -137,6 +147,6 @@ def check_resume(
         torch.save(state, file := io.BytesIO())
         file.seek(0)
         got = outcome(lambda: torch.load(file, weights_only=True))
-        require(not isinstance(got, type), 'it can not be loaded safely', got=got, want='plain values')
+        require(not isinstance(got, type), 'torch.load(…, weights_only=True) refuses it', got=got)
     safe = 'Keep tensors, numbers, lists and dictionaries in it, not your own objects.'
     return [Case('epochs', epochs), going_on(2), going_on(1), going_on(3), Case('a plain state', plain, safe)]

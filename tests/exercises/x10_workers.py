@@ -66,6 +66,13 @@ class OneEpoch(MyStream):
     def __iter__(self): return self.numbers
 
 
+class OnlyTheFirst(MyStream):
+    "Worker 0 does all the work"
+    def __iter__(self):
+        info = get_worker_info()
+        return iter(range(0 if info and info.id else self.n))
+
+
 class NotAStream:
     def __init__(self, n): self.n = n
     def __iter__(self): return iter(range(self.n))
@@ -216,6 +223,13 @@ class SavesItself(KeepsSeed):
     def state_dict(self): return {'seed': self.seed, 'done': self.done, 'random': random.Random(self.seed)}
 
 
+class LiveState(KeepsOrder):
+    "Hands out the order that the loop takes its batches from"
+    def __iter__(self):
+        if not self.order: self.order = torch.randperm(len(self.dataset)).tolist()
+        while self.order: yield [self.order.pop() for _ in self.order[:self.bs]]
+
+
 class SameOrder(KeepsSeed):
     def __iter__(self):
         self.resume = self.resume or (1, 0)
@@ -230,7 +244,7 @@ EXERCISES = [
     (check_share, [MyStream, ByModulo, InPieces, BySlicing],
      [(Everybody, 'Each worker gives all of them'), (LosesTheRest, 'Some are missing'),
       (OnlyWithWorkers, 'get_worker_info() is None'),
-      (TwoForEver, 'Worker `info.id`'), (OneEpoch, 'begin anew'),
+      (TwoForEver, 'Worker `info.id`'), (OnlyTheFirst, 'not every worker'), (OneEpoch, 'begin anew'),
       (NotAStream, 'inherit from IterableDataset'), (Stub, 'This is the stub')]),
     (check_ordered, [executor, queues, in_groups],
      [(as_ready, 'as they are ready'), (all_at_once, 'Hand out 2*n tasks'), (swallows, 'hand it over'),
@@ -240,5 +254,5 @@ EXERCISES = [
      [(BeginsAnew, 'leave out the batches that were given'), (SkipsOneMore, 'One batch too many'),
       (RepeatsLast, 'The last batch comes again'),
       (Reshuffles, 'the random state it was drawn from'), (StaysShort, 'the next one is a whole epoch'),
-      (SavesItself, 'not your own objects'),
+      (SavesItself, 'not your own objects'), (LiveState, 'Hand out a copy'),
       (SameOrder, 'Draw a new order in __iter__'), (Unfinished, 'This is the stub')])]
