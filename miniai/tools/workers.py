@@ -6,16 +6,15 @@
 __all__ = ['END', 'Workers', 'ordered_map']
 
 # %% ../../nbs/tools/workers.ipynb #fc39d35b
-import functools, gc, io, mmap, os, pickle, queue, select, signal, socket, sys, threading, time, traceback
+import functools, gc, io, mmap, os, pickle, queue, signal, socket, sys, threading, time, traceback
 from contextlib import suppress
-from itertools import accumulate, cycle, takewhile
+from itertools import cycle, takewhile
 from multiprocessing.reduction import recv_handle, send_handle
 import torch, torch.multiprocessing
 _PATIENCE = 1.  # seconds that a worker has for finishing a task when it is sent home
 _SHARED = hasattr(os, 'memfd_create')  # files that exist only in memory: Linux has them
 _MOST = 16 if _SHARED else 1  # tasks that a line holds for sure, even while the worker does not read
 _mask = getattr(signal, 'pthread_sigmask', lambda how,signals: None)  # Windows has no such thing
-def _padded(n): return -(-n//64)*64  # parts begin at multiples of 64 bytes, which processors like
 
 # %% ../../nbs/tools/workers.ipynb #2a589156
 class END: "What `f` returns when a worker has nothing more to give"
@@ -38,13 +37,11 @@ def _work(f, init, worker, receive, answer):
 
 class _Thread:
     "A worker that is a thread of this process"
-    pending = 0  # tasks that are not answered yet
-    def __init__(self, f, init, number):
+    def __init__(self, f, init, number, context=None):
         self.number,self.tasks,self.replies = number,queue.SimpleQueue(),queue.SimpleQueue()
         args = f,init,number,self.tasks.get,self.replies.put
-        self.thread = threading.Thread(target=_work, args=args, daemon=True)
-        self.thread.start()
-    def alive(self): return self.thread.is_alive()
+        self.body = threading.Thread(target=_work, args=args, daemon=True)
+        self.body.start()
     def lost(self): return RuntimeError(f'worker thread {self.number} exited unexpectedly: sys.exit?')
     def send(self, task): self.tasks.put(task)
     def receive(self, seconds):
@@ -54,7 +51,7 @@ class _Thread:
             while True: self.tasks.get_nowait()
         self.tasks.put(None)
     def leave(self, seconds):
-        if self.thread is not threading.current_thread(): self.thread.join(seconds)
+        if self.body is not threading.current_thread(): self.body.join(seconds)
 
 # %% ../../nbs/tools/workers.ipynb #1abb5aad
 def _reduce_tensor(t):
@@ -83,20 +80,21 @@ class _Line:
         small = stream.getbuffer()
         if not large and (len(small) < 4096 or not _SHARED): return self.conn.send((bytes(small), []))
         with open(os.memfd_create('miniai'), 'wb') as f:
+            places = []
             for part in (small, *large):
-                f.seek(_padded(f.tell()))
+                f.seek(-f.tell() % 64, 1)  # to a multiple of 64, as processors like it
+                places.append(slice(f.tell(), f.tell() + part.nbytes))
                 f.write(part)
             f.flush()
-            self.conn.send((b'', [part.nbytes for part in (small, *large)]))
+            self.conn.send((b'', places))
             send_handle(self.conn, f.fileno(), None)
     def receive(self):
-        small,sizes = self.conn.recv()
-        if not sizes: return pickle.loads(small)
+        small,places = self.conn.recv()
+        if not places: return pickle.loads(small)
         file = recv_handle(self.conn)
         try: memory = memoryview(mmap.mmap(file, 0, flags=mmap.MAP_SHARED|mmap.MAP_POPULATE))
         finally: os.close(file)
-        starts = accumulate(map(_padded, sizes), initial=0)
-        small,*large = [memory[start:start+n] for start,n in zip(starts, sizes)]
+        small,*large = [memory[place] for place in places]
         return pickle.loads(small, buffers=large)
     def shut(self):
         with suppress(OSError, AttributeError), socket.socket(fileno=os.dup(self.conn.fileno())) as s:
@@ -134,51 +132,44 @@ def _answer(line, worker, reply):
     value.add_note(f'in worker {worker}')
     line.send(('error', (_pack(value), RuntimeError(f'in worker {worker}\n\n{text}'))))
 
-def _watch(conn, parent):
-    "End this process soon after the other end of the line has gone"
-    poll = select.poll()
-    poll.register(conn.fileno(), 0)
-    while not poll.poll(1000) and os.getppid() == parent: pass
-    time.sleep(_PATIENCE)
+def _watch(parent):
+    "End this process soon after `parent` has gone"
+    while os.getppid() == parent: time.sleep(_PATIENCE)
     os._exit(1)
 
-def _run_process(line, copies, f, init, worker):
+def _run_process(line, parent, f, init, worker):
     "What a worker process runs"
     gc.freeze()  # garbage from before the fork belongs to the main process: its last words are not for here
-    for conn in copies: conn.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _mask(signal.SIG_UNBLOCK, {signal.SIGINT})
     torch.set_num_threads(1)
-    watch = threading.Thread(target=_watch, args=(line.conn, os.getppid()), daemon=True)
-    if hasattr(select, 'poll'): watch.start()
+    threading.Thread(target=_watch, args=(parent or os.getppid(),), daemon=True).start()
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the main process has left
         _work(f, init, worker, line.receive, functools.partial(_answer, line, worker))
 
 class _Process:
     "A worker that is a process"
-    pending = 0  # tasks that are not answered yet
-    def __init__(self, f, init, number, others, context):
+    def __init__(self, f, init, number, context=None):
         context = context or torch.multiprocessing.get_context()
         self.number,self.forked = number,context.get_start_method() == 'fork'
         ours,theirs = context.Pipe()
-        self.line,copies = _Line(ours),[ours, *(w.line.conn for w in others)] if self.forked else []
-        args = _Line(theirs),copies,f,init,number
-        self.process = context.Process(target=_run_process, args=args, daemon=True)
+        self.line = _Line(ours)
+        args = _Line(theirs),self.forked and os.getpid(),f,init,number
+        self.body = context.Process(target=_run_process, args=args, daemon=True)
         mask = _mask(signal.SIG_BLOCK, {signal.SIGINT})  # it waits until the worker is told to ignore it
-        try: self.process.start()
+        try: self.body.start()
         finally:
             theirs.close()
             _mask(signal.SIG_SETMASK, mask)
-    def alive(self): return self.process.is_alive()
     def lost(self):
-        self.process.join(_PATIENCE)
-        code = self.process.exitcode
-        how = 'its line broke' if code is None else f'exit code {code}, see its output'
+        self.body.join(_PATIENCE)
+        code = self.body.exitcode
+        how = f'exit code {code}, see its output'
         if (code or 0) < 0: how = f'killed by {signal.Signals(-code).name}'
         if code == -signal.SIGKILL: how += '. Did memory run out? Fewer workers or smaller batches need less'
         if not self.forked: how += '. It does not know what is defined in a notebook or a session'
-        return RuntimeError(f'worker {self.number} (pid {self.process.pid}) exited unexpectedly: {how}')
+        return RuntimeError(f'worker {self.number} (pid {self.body.pid}) exited unexpectedly: {how}')
 
     def send(self, task):
         try: self.line.send(task)
@@ -191,15 +182,15 @@ class _Process:
         return kind,_unpack(*value) if kind == 'error' else value
     def dismiss(self): self.line.shut()
     def leave(self, seconds):
-        self.process.join(seconds)
-        self.process.kill()  # does nothing to one that has gone
-        self.process.join()
-        self.process.close()
+        self.body.join(seconds)
+        self.body.kill()  # does nothing to one that has gone
+        self.body.join()
+        self.body.close()
 
 # %% ../../nbs/tools/workers.ipynb #82aa42d4
 class Workers:
     "`f` of tasks, in their order, by processes or threads that work side by side"
-    closed,pid,owner,run = False,None,None,None
+    closed,pid,owner = False,None,None
     def __init__(self,
         f,               # What is done with a task, in a worker; it returns `END` when there is no more
         n:int,           # How many workers; task i goes to worker i % n
@@ -212,28 +203,25 @@ class Workers:
     ):
         if n < 1 or ahead < 1: raise ValueError(f'n and ahead must be 1 or more, got {n} and {ahead}')
         self.timeout,self.keep,self.pid,self.lock = timeout or float('inf'),keep,os.getpid(),threading.Lock()
-        self.ahead,self.workers = n*min(ahead, _MOST),[]
+        self.ahead,self.workers,self.asked = n*min(ahead, _MOST),[],[]
+        hire = _Thread if kind == 'thread' else _Process
         try:
-            for i in range(n):
-                thread = kind == 'thread' and _Thread(f, init, i)
-                self.workers.append(thread or _Process(f, init, i, self.workers, context))
+            for i in range(n): self.workers.append(hire(f, init, i, context))
         except BaseException:
             self.close()
             raise
-    def map(self,
-        tasks # What can be iterated, even without end
-    ):        # An iterator over the results
-        "`f` of each task, in order"
+    def map(self, tasks):
+        "An iterator over `f` of each task, in order; the tasks may be without end"
         with self.lock:
             if self.closed: raise RuntimeError('these workers have gone home')
             others = {t.ident for t in threading.enumerate()} - {threading.get_ident()}
             if self.owner in others: raise RuntimeError('another thread is in the middle of a loop over them')
-            self.owner,self.run = threading.get_ident(),object()
-        results = _results(self, self.run, zip(cycle(self.workers), tasks))
+            self.owner = threading.get_ident()
+        results = _results(self, zip(cycle(self.workers), tasks))
         next(results)  # the workers begin now
         return results
     def ready(self):
-        return not self.closed and os.getpid() == self.pid and all(w.alive() for w in self.workers)
+        return not self.closed and os.getpid() == self.pid and all(w.body.is_alive() for w in self.workers)
     def close(self):
         "Send the workers home, and wait until they have gone"
         if self.closed or os.getpid() != self.pid or sys.is_finalizing(): return
@@ -248,10 +236,9 @@ def _receive(crew, worker):
     crew.owner,end = threading.get_ident(),time.monotonic() + crew.timeout
     while (reply := worker.receive(max(0., min(1., end - time.monotonic())))) is None:
         for w in crew.workers:
-            if not w.alive(): raise w.lost()
+            if not w.body.is_alive(): raise w.lost()
         what = f'timed out after {crew.timeout:g} seconds: no result from worker {worker.number}'
         if time.monotonic() >= end: raise RuntimeError(what)
-    worker.pending -= 1
     return reply
 
 def _ask(crew, orders, asked, ended):
@@ -261,19 +248,18 @@ def _ask(crew, orders, asked, ended):
         if worker is None: return
         if worker not in ended:
             worker.send((task,))
-            worker.pending += 1
             asked.append(worker)
 
-def _results(crew, run, orders):
+def _results(crew, orders):
     "The results of `orders`, pairs of a worker and a task"
     asked,ended = [],set()
     try:
-        for worker in crew.workers:
-            while worker.pending: _receive(crew, worker)
+        before,crew.asked = crew.asked,asked
+        for worker in before: _receive(crew, worker)  # what an earlier loop has left
         _ask(crew, orders, asked, ended)
         yield
         while asked:
-            if crew.run is not run: raise RuntimeError('a newer loop has taken over these workers')
+            if crew.asked is not asked: raise RuntimeError('a newer loop has taken over these workers')
             worker = asked.pop(0)
             kind,value = _receive(crew, worker)
             if value is END: ended.add(worker)
@@ -283,9 +269,9 @@ def _results(crew, run, orders):
             value = None  # do not hold it while waiting for the next
     except GeneratorExit: pass
     except BaseException:
-        if crew.run is run: crew.close()
+        if crew.asked is asked: crew.close()
         raise
-    if crew.run is run:
+    if crew.asked is asked:
         crew.owner = None
         if not crew.keep: crew.close()
 
