@@ -30,11 +30,8 @@ def is_integer(x)->bool:
     return isinstance(x, torch.Tensor) and not x.is_floating_point() and not x.is_complex()
 
 # %% ../../nbs/tools/slips.ipynb #01d09c7d
-def check_callback(
-    cb,     # What was given as a callback
-    events  # The names of the events that will be told
-):          # `cb`
-    "Refuse what would not be called"
+def check_callback(cb, events):
+    "The callback `cb`, if one of these `events` would call it and no method of it is named like another"
     name,all_events = type(cb).__name__,f'The events are {", ".join(events)}'
     if isinstance(cb, type):
         raise TypeError(f'cbs holds the class {cb.__name__}: callbacks are objects, so write {cb.__name__}()')
@@ -47,8 +44,8 @@ def check_callback(
 
 def by_name(cbs)->dict:
     "Callbacks by their class in snake case, without `CB`; of several of one class none"
-    names = [re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_',
-                    type(cb).__name__.removesuffix('CB')).lower() for cb in cbs]
+    classes = [type(cb).__name__.removesuffix('CB') for cb in cbs]
+    names = [re.sub('(?<=[a-z0-9])(?=[A-Z])', '_', name).lower() for name in classes]
     return {n: cb for n,cb in zip(names, cbs) if names.count(n) == 1}
 
 def who_resumes(cbs):
@@ -64,10 +61,8 @@ def check_whole(name:str, n, least:int=0):
         raise ValueError(f'{name} must be a whole number from {least} on, got {n!r}')
 
 # %% ../../nbs/tools/slips.ipynb #9b6864d9
-def as_loaders(
-    dls # Has `train` and `valid`, or is a tuple of these two, or a training loader
-):      # Has `train` and `valid`
-    "Two loaders, however they were given"
+def as_loaders(dls):
+    "An object with `train` and `valid`, of one, or of a tuple of these two, or of a training loader"
     if not hasattr(dls, 'train'):
         given = dls if isinstance(dls, tuple) and len(dls) in (1, 2) else (dls,)
         dls = SimpleNamespace(train=given[0], valid=given[1] if len(given) == 2 else None)
@@ -77,12 +72,8 @@ def as_loaders(
                             'make one of it, DataLoader(…, batch_size=64)')
     return dls
 
-def batches(
-    dl,          # A loader
-    part:str,    # What it is, for the error
-    done:int=0   # How many batches of this epoch have gone before
-):
-    "The batches of a loader, which must give some"
+def batches(dl, part:str, done:int=0):
+    "The batches of the loader of a `part` of an epoch: there must be some, now or in those `done` before"
     n = done
     for n,batch in enumerate(dl, done + 1): yield batch
     if n == 0: raise ValueError(f'the {part} loader gave no batch: it is empty, or an iterator, used up')
@@ -90,23 +81,16 @@ def batches(
 # %% ../../nbs/tools/slips.ipynb #a7c85661
 def pick_loss(preds, targets):
     "A loss that fits predictions and targets, and a line that says which"
-    targ,loss = targets[0] if len(targets) == 1 else None,None
-    if isinstance(preds, torch.Tensor) and isinstance(targ, torch.Tensor):
-        if is_integer(targ) and targ.dim() == 1 and preds.dim() == 2: loss = F.cross_entropy
-        if targ.is_floating_point() and targ.shape == preds.shape: loss = F.mse_loss
-    if loss is None:
-        raise ValueError(f"loss_func=None can't pick a loss for {kinds(preds, targets)}: "
-                         'pass one, such as loss_func=F.cross_entropy')
-    print(f'loss_func: {loss.__name__}, for {kinds(preds, targets)}')
+    came,loss = kinds(preds, targets),None
+    if len(targets) == 1 and isinstance(preds, torch.Tensor) and isinstance(targets[0], torch.Tensor):
+        if is_integer(targets[0]) and (preds.dim(), targets[0].dim()) == (2, 1): loss = F.cross_entropy
+        if targets[0].is_floating_point() and targets[0].shape == preds.shape: loss = F.mse_loss
+    if not loss: raise ValueError(f"loss_func=None can't pick a loss for {came}: pass one, F.mse_loss say")
+    print(f'loss_func: {loss.__name__}, for {came}')
     return loss
 
-def explained_loss(
-    loss_func, # The loss
-    preds,     # Predictions
-    targets,   # A tuple of targets
-    place      # The number of the batch
-):             # The value
-    "Call a loss; its errors keep their type, and a note says shapes and dtypes"
+def explained_loss(loss_func, preds, targets, place):
+    "Call a loss; its errors keep their type, and a note says shapes, dtypes and the batch's `place`"
     if loss_func is F.mse_loss and targets and is_integer(targets[0]):
         raise TypeError(f'the loss is mse_loss, the default, but the targets are {kind(targets[0])}: '
                         'for classes pass loss_func=F.cross_entropy, for numbers make the targets float')
