@@ -25,6 +25,11 @@ _ROWS = {
     'This is the mean over all numbers: sum over the classes, average over the rows.':
         lambda x,t: _soft(x, t)/x.shape[1],
     'The logarithm is missing.': lambda x,t: -(t*x.softmax(1)).sum(1).mean(),
+    'One number, please: the mean over the rows.': lambda x,t: -(t*x.log_softmax(1)).sum(1),
+    'This is the logarithm of the sum: the logarithms come first.':
+        lambda x,t: -(t*x.softmax(1)).sum(1).log().mean(),
+    'Swapped: the logarithm is that of the softmax.': lambda x,t: -(x.softmax(1)*t.log()).sum(1).mean(),
+    'This is a logarithm to base 2: `log` is the natural one.': lambda x,t: _soft(x, t)/math.log(2),
     'The scores themselves are used: take the log softmax first.': lambda x,t: -(t*x).sum(1).mean(),
     'The softmax runs down the columns, not the rows.': lambda x,t: -(t*x.log_softmax(0)).sum(1).mean(),
     'Only the likeliest class counts: all should, by share.': lambda x,t: F.cross_entropy(x, t.argmax(1)),
@@ -35,11 +40,16 @@ def _by_hand(f): return lambda x,t: f(x-t, (x-t).abs())
 
 _NUMBERS = {
     'This is the sum, not the mean.': lambda x,t: F.huber_loss(x, t, reduction='sum'),
+    'One number, please: the mean.': lambda x,t: F.huber_loss(x, t, reduction='none'),
+    '`len` counts the rows only: divide by how many numbers there are.':
+        lambda x,t: F.huber_loss(x, t, reduction='sum')/len(x),
+    'This is twice the loss: d²/2 and |d| - 1/2.': lambda x,t: 2*F.huber_loss(x, t),
     'This is the squared error: beyond 1 it goes on as a straight line.': lambda x,t: F.mse_loss(x, t),
     'This is half the squared error: beyond 1 it goes on as a straight line.': lambda x,t: F.mse_loss(x, t)/2,
     'This is the absolute difference: within 1 it is a parabola.': lambda x,t: F.l1_loss(x, t),
     'Within 1 it is d²/2, not d².': _by_hand(lambda d,a: _bent(a <= 1, d**2, a-0.5)),
     'The parts do not meet: the straight one is |d| - 1/2.': _by_hand(lambda d,a: _bent(a <= 1, d**2/2, a)),
+    'The straight part is |d| - 1/2: -5 counts as 4.5.': _by_hand(lambda d,a: _bent(a <= 1, d**2/2, d-0.5)),
     'The two parts are swapped.': _by_hand(lambda d,a: _bent(a > 1, d**2/2, a-0.5)),
     '-5 is a large difference too: compare |d| with 1.': _by_hand(lambda d,a: _bent(d <= 1, d**2/2, a-0.5))}
 
@@ -76,10 +86,10 @@ def _compare(f, name, args, kwargs, hint):
     want,got = _reference(name)(want_x, *args[1:], **kwargs),f(x, *copies[1:], **kwargs)
     options = ', '.join(f'{k}={brief(v)}' for k,v in kwargs.items())
     given = f"{'; '.join(brief(a, 40) for a in args)}; {options}" if options else args
-    known = {} if 'reduction' in kwargs else _MISTAKES[name]
     require(isinstance(got, torch.Tensor), f'a {type(got).__name__} came, not a tensor', given, got, want,
             'Is there a `return`? And take no numbers out of the tensors: no `.item()`.')
-    same(got, want, given, hint, {text: lambda m=m: m(*args, **kwargs) for text,m in known.items()})
+    known = {} if 'reduction' in kwargs or not got.isfinite().all() else _MISTAKES[name]
+    same(got, want, given, mistakes={text: lambda m=m: m(*args, **kwargs) for text,m in known.items()})
     unchanged = all(map(torch.equal, (x.detach(), *copies[1:]), args))
     require(unchanged, 'it changed its input', given, hint='A name that ends in `_` works in place.')
     slope = _gradient(got, x)
@@ -90,14 +100,14 @@ def _compare(f, name, args, kwargs, hint):
 
 
 _NO_LOG = 'Subtract the largest score first, and never take the logarithm of a probability that may be 0.'
-_MINUS_1 = 'A label of -1 would quietly mean the last class: `gather` refuses it, an index does not.'
+_MINUS_1 = '-1 is not a class. As an index it would quietly mean the last one; `gather` refuses it.'
 
 def _randn(*shape, seed=0): return torch.randn(shape, generator=rng(seed + sum(shape)))*2
 def _labels(n): return torch.randint(5, (n,), generator=rng(n))
 
 def _pairs(name):
     x,t = _randn(4, 3),_randn(4, 3, seed=1)
-    yield 'three numbers',(x[0],t[0]),{},''
+    yield 'three numbers',(x[0],t[0]),{},'`torch.where(near, a, b)` chooses number by number.'
     yield 'a table: the mean of all',(x,t),{},''
 
 def _probabilities(name):
@@ -123,7 +133,9 @@ def _weights():
     yield 'ignore_index=3',(x,t),dict(ignore_index=3),'Ignored items are 0 in the sum, and are not counted.'
     both = dict(weight=weight, ignore_index=3)
     yield 'both at once',(x,t),both,'First the weights, then leave the ignored ones out.'
-    for r in ('sum', 'none'): yield f'both, {r}',(x,t),both | dict(reduction=r),'Ignored items are 0.'
+    for r,what in (('sum', 'The sum'), ('none', 'A row')):
+        hint = f'{what} of the weighted losses; ignored items are 0.'
+        yield f'both, {r}',(x,t),both | dict(reduction=r),hint
 
 _TRIALS = dict(cross_entropy=_items, weighted_cross_entropy=_items, soft_cross_entropy=_probabilities,
                huber=_pairs)
@@ -156,15 +168,19 @@ def _topk(n, classes, k, title):
             'This counts only the k-th place: any of the first k will do.': (place == k_-1).float().mean(),
             'Are these the smallest ones?': (place >= classes-k_).float().mean(),
             'This is the plain accuracy, with k=1.': (place == 0).float().mean(),
-            '`.values` are the scores; where they stand is in `.indices`.': torch.tensor(0.),
+            'This is the share that is wrong.': 1-right.mean(),
+            'Always the first 3? It should be the first k.': (place < 3).float().mean(),
+            '`any()` of the whole table is one answer: one for each row is `any(1)`.': right.max(),
+            'No row is right: are places compared (`.indices`, not `.values`), and is it `any`, not `all`?':
+                torch.tensor(0.),
             'This compares a row of labels with a table of places: make it a column, yb[:,None].':
                 lambda: (x.topk(k_).indices == t).any(1).float().mean()})
-    return Case(title, run, 'Places are a table, labels a row: make the labels a column, yb[:,None].')
+    return Case(title, run, 'Do shapes not fit? A column, yb[:,None]. Is there no mean? `.float()`.')
 
 @check('top-k accuracy')
 def check_topk(
     f # Your function: takes `out` of shape (n,classes), `yb` of shape (n,) and `k`
 ):
     "Check a top-k accuracy"
-    return [_topk(16, 10, 1, 'k=1, accuracy'), _topk(24, 10, 2, 'k=2'), _topk(32, 10, None, 'no k: it is 3'),
-            _topk(3, 8, 3, 'k rows'), _topk(6, 4, 4, 'k is all classes'), _topk(1, 10, 3, 'one row')]
+    return [_topk(18, 12, 1, 'k=1, accuracy'), _topk(24, 10, 2, 'k=2'), _topk(32, 10, None, 'no k: it is 3'),
+            _topk(4, 28, 4, 'k rows'), _topk(6, 4, 4, 'k is all classes'), _topk(1, 10, 3, 'one row')]

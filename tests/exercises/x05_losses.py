@@ -23,6 +23,11 @@ def counted(out, yb, k=3): return (out.topk(k).indices == yb.unsqueeze(1)).any(1
 def smallest(out, yb, k=3): return topk(-out, yb, k)
 def a_row(out, yb, k=3): return (out.topk(k).indices == yb).any(1).float().mean()
 def only_first(out, yb, k=3): return (out.argmax(1) == yb).float().mean()
+def any_at_all(out, yb, k=3): return (out.topk(k).indices == yb.unsqueeze(1)).any().float()
+def all_of_them(out, yb, k=3): return (out.topk(k).indices == yb.unsqueeze(1)).all(1).float().mean()
+def wrong_share(out, yb, k=3): return 1-topk(out, yb, k)
+def always_three(out, yb, k=3): return topk(out, yb)
+def mean_of_bools(out, yb, k=3): return (out.topk(k).indices == yb.unsqueeze(1)).any(1).mean()
 def of_values(out, yb, k=3): return (out.topk(k).values == yb.unsqueeze(1)).any(1).float().mean()
 def a_number(out, yb, k=3): return topk(out, yb, k).item()
 def other_default(out, yb, k=5): return topk(out, yb, k)
@@ -52,6 +57,7 @@ def bent(f):
     return wrong
 
 
+def by_if(x, t): return (x-t)**2/2 if (x-t).abs() <= 1 else (x-t).abs()-0.5
 def no_return(x, t): huber(x, t)
 
 
@@ -113,11 +119,20 @@ def log_of_softmax(input, target, weight=None, ignore_index=-100, reduction='mea
     return F.nll_loss(input.softmax(1).log(), target, weight, ignore_index=ignore_index, reduction=reduction)
 
 
+def one_number(input, target, weight=None, ignore_index=-100, reduction='mean'):
+    return weighted(input, target, weight, ignore_index, 'sum' if reduction == 'none' else reduction)
+
+def no_negatives(input, target, weight=None, ignore_index=-100, reduction='mean'):
+    return weighted(input, target.where(target >= 0, ignore_index), weight, ignore_index, reduction)
+
+
 EXERCISES = [
     (check_topk, [topk, by_sorting, by_place, by_loop],
      [(mean_of_all, 'Divided by k as well'), (last_place, 'only the k-th place'), (counted, 'not their'),
       (smallest, 'the smallest ones'), (a_row, 'make it a column'), (only_first, 'plain accuracy'),
-      (of_values, '`.values` are the scores'), (a_number, 'a float came'), (other_default, 'no k: it is 3')]),
+      (of_values, '`.indices`, not `.values`'), (a_number, 'a float came'), (other_default, 'no k: it is 3'),
+      (any_at_all, 'one answer'), (all_of_them, 'not `all`'), (wrong_share, 'the share that is wrong'),
+      (always_three, 'Always the first 3?'), (mean_of_bools, 'no mean? `.float()`')]),
     (named('huber'), [huber, huber_by_parts, huber_by_mask, huber_loop, F.smooth_l1_loss],
      [(bent(lambda d,a: torch.where(a <= 1, d**2/2, a-0.5).sum()), 'the sum, not the mean'),
       (bent(lambda d,a: (d**2/2).mean()), 'half the squared error'),
@@ -126,6 +141,10 @@ EXERCISES = [
       (bent(lambda d,a: torch.where(a <= 1, d**2/2, a).mean()), 'do not meet'),
       (bent(lambda d,a: torch.where(a > 1, d**2/2, a-0.5).mean()), 'swapped'),
       (bent(lambda d,a: torch.where(d <= 1, d**2/2, a-0.5).mean()), 'compare |d| with 1'),
+      (bent(lambda d,a: torch.where(a <= 1, d**2/2, d-0.5).mean()), '-5 counts as 4.5'),
+      (bent(lambda d,a: torch.where(a <= 1, d**2/2, a-0.5)), 'One number, please'),
+      (lambda x,t: 2*huber(x, t), 'twice the loss'),
+      (lambda x,t: huber(x, t)*x[0].numel(), 'counts the rows only'), (by_if, 'chooses number by number'),
       (lambda x,t: huber(x, t).item(), 'a float came'), (no_return, 'Is there a `return`?')]),
     (named('soft_cross_entropy'), [soft, soft_by_hand, soft_lse, soft_einsum, F.cross_entropy],
      [(lambda x,t: -soft(x, t), 'Is the minus missing?'),
@@ -137,14 +156,19 @@ EXERCISES = [
       (lambda x,t: F.cross_entropy(x, t.argmax(1)), 'Only the likeliest class'),
       (lambda x,t: soft(x, t.softmax(1)), 'no softmax of them'),
       (lambda x,t: -(t*x.softmax(1).log()).sum(1).mean(), 'never take the logarithm of a probability'),
+      (lambda x,t: -(t*x.log_softmax(1)).sum(1), 'One number, please'),
+      (lambda x,t: -(t*x.softmax(1)).sum(1).log().mean(), 'logarithm of the sum'),
+      (lambda x,t: -(x.softmax(1)*t.log()).sum(1).mean(), 'Swapped'),
+      (lambda x,t: soft(x, t)/math.log(2), 'base 2'),
       (lambda x,t: soft(x.detach(), t), 'no gradient')]),
     (named('weighted_cross_entropy'), [weighted, weighted_by_mask, weighted_one_hot, F.cross_entropy],
      [(scaled(lambda s,c: c.sum()), 'not by the number of items'),
       (scaled(lambda s,c: s.sum()), 'Ignored items are still in'),
       (scaled(lambda s,c: len(s)), 'the number of all items'),
-      (from_the_end, 'A label of -1 would quietly mean'),
+      (from_the_end, '-1 is not a class'),
       (picks_missing, 'put another label there'), (of_probabilities, 'a softmax of a softmax'),
       (log_of_softmax, 'never take the logarithm of a probability'),
+      (one_number, 'A row of the weighted losses'), (no_negatives, '-1 is not a class'),
       (lambda *a, **k: -weighted(*a, **k), 'Is the minus missing?'),
       (lambda *a, **k: weighted(*a, **k)/math.log(2), 'base 2')]),
 ]
