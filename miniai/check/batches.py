@@ -16,9 +16,7 @@ def outcome(f, *args):
         return type(e)
 
 @check('sampler')
-def check_sampler(
-    make # Your sampler: `make(ds, shuffle)`
-):
+def check_sampler(make):  # Your sampler: `make(ds, shuffle)`
     "Check a sampler: the indices of a data set, in order or shuffled"
     def in_order(n):
         def run(make):
@@ -52,9 +50,7 @@ def check_sampler(
             Case('all orders are possible', spread, 'torch.randperm and random.shuffle make all as likely.')]
 
 @check('batch sampler')
-def check_batch_sampler(
-    make # Your batch sampler: `make(sampler, batch_size, drop_last)`
-):
+def check_batch_sampler(make):  # Your batch sampler: `make(sampler, batch_size, drop_last)`
     "Check a batch sampler against PyTorch's"
     def case(n, bs, drop, name):
         whole = [list(range(i, min(i+bs, n))) for i in range(0, n, bs)]
@@ -89,9 +85,7 @@ def check_batch_sampler(
 _Point = namedtuple('_Point', 'x y')
 
 @check('collate')
-def check_collate(
-    f # Your collate function: takes a list of samples
-):
+def check_collate(f):  # Your collate function: takes a list of samples
     "Check a collate function against PyTorch's"
     def case(samples, name, hint=''):
         want = _torch_data.default_collate(samples)
@@ -234,8 +228,6 @@ def loader_cases(make):
     return [case for case,names in cases if takes(make, names)]
 
 @check('loader')
-def check_loader(
-    make # Your loader: `make(dataset, batch_size=…, shuffle=…, …)`
-):
+def check_loader(make):  # Your loader: `make(dataset, batch_size=…, shuffle=…, …)`
     "Check a loader without workers against PyTorch's, as far as its arguments go"
     return loader_cases(make)

@@ -27,9 +27,7 @@ def _single(make):
     same(got, [Known(3)[i] for i in range(3)])
 
 @check('data loader')
-def check_dataloader(
-    make # Your loader: `make(dataset, batch_size=…, shuffle=…, num_workers=…, …)`
-):
+def check_dataloader(make):  # Your loader: `make(dataset, batch_size=…, shuffle=…, num_workers=…, …)`
     "Check a data loader against PyTorch's, as far as its arguments go"
     late = 'Workers finish in any order, but batches must come in theirs: ask the workers in turn.'
     slow,_ = order_case(9, 'two workers, the first one slow', late, slow=True, batch_size=2, num_workers=2)
@@ -45,9 +43,7 @@ def _with_worker(x):
     return int(x),info and info.id
 
 @check('shared stream')
-def check_share(
-    make # Your stream: `make(n)` gives 0 to n-1, shared among the workers
-):
+def check_share(make):  # Your stream: `make(n)` gives 0 to n-1, shared among the workers
     "Check a stream that several workers share"
     def case(n, workers):
         def run(make):
@@ -71,9 +67,7 @@ def check_share(
     return [case(6, 0), case(6, 1), case(6, 2), case(7, 2), case(8, 3), case(1, 2)]
 
 @check('ordered map')
-def check_ordered(
-    f # Your map: `f(g, tasks, n)` gives `g` of each task, in order, by n threads
-):
+def check_ordered(f):  # Your map: `f(g, tasks, n)` gives `g` of each task, in order, by n threads
     "Check a map whose results are made ahead by threads, in order"
     def in_order(f):
         same(list(f(lambda x: x*x, range(7), 2)), [x*x for x in range(7)], given='squares of range(7)')
@@ -106,9 +100,7 @@ def check_ordered(
             Case('an error', error, 'Catch it in the thread, hand it over, raise it where results come.')]
 
 @check('loader that goes on')
-def check_resume(
-    make # Your loader: `make(dataset, batch_size)`
-):
+def check_resume(make):  # Your loader: `make(dataset, batch_size)`
     "Check a shuffling loader with state_dict and load_state_dict"
     def listed(b): return [int(i) for i in b]
     def begun(make, k):

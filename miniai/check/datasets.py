@@ -4,9 +4,7 @@ import torch
 from .kit import Case, check, require, rng, same
 
 @check('inplace')
-def check_inplace(
-    f # Your decorator
-):
+def check_inplace(f):  # Your decorator
     "Check a decorator that makes functions return their first argument"
     def example(x, by=1, *, twice=False):
         "Some words"

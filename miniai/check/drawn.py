@@ -17,9 +17,7 @@ def _segment_case(name, *numbers, hint=''):
     return Case(name, lambda f: same(f(*numbers), want, given, mistakes=mistakes), hint)
 
 @check('distance to a segment')
-def check_segment_distance(
-    f # Your function of px, py, ax, ay, bx, by
-):
+def check_segment_distance(f):  # Your function of px, py, ax, ay, bx, by
     "Check the distance of a point to a segment"
     yield _segment_case('a point on the segment', 5, 0, 0, 0, 10, 0)
     yield _segment_case('beside a level segment', 5, 3, 0, 0, 10, 0)
@@ -47,9 +45,7 @@ def _climb_case(name, x, y, amount, hint=''):
     return Case(name, run, hint)
 
 @check('climb')
-def check_climb(
-    f # Your function of x, y, amount
-):
+def check_climb(f):  # Your function of x, y, amount
     "Check a function that lets points climb to the right"
     def point(x, y): return torch.full((1,1,2), float(x)),torch.full((1,1,2), float(y))
     def amount(*numbers): return torch.tensor(numbers).view(-1, 1, 1)
@@ -72,9 +68,7 @@ def _alike(styles, others):
     return ink(styles)@ink(others).T
 
 @check('styles')
-def check_styles(
-    styles # Your list of texts, as in `DIGITS`
-):
+def check_styles(styles):  # Your list of texts, as in `DIGITS`
     "Check the styles of a class of your own"
     def several(styles):
         texts = isinstance(styles, (list, tuple)) and all(isinstance(o, str) for o in styles)

@@ -7,9 +7,7 @@ from .matmul import refused
 def _held(): return SimpleNamespace(lr=0.1, name='inner', double=lambda x: 2*x)
 
 @check('spy')
-def check_spy(
-    make # `Spy(inner)`: passes questions on to `inner` and keeps the names in `asked`
-):
+def check_spy(make):  # `Spy(inner)`: passes questions on to `inner` and keeps the names in `asked`
     "Check an object that delegates to another"
     def reads(make):
         spy = make(_held())
@@ -52,9 +50,7 @@ def _trial(retry, fails, times, raised, error):
     except Exception as e: return calls,f'{type(e).__name__}: {e}'
 
 @check('retry')
-def check_retry(
-    retry # `retry(times, error)`: a decorator that calls again when `error` was raised
-):
+def check_retry(retry):  # `retry(times, error)`: a decorator that calls again when `error` was raised
     "Check a decorator with arguments"
     all_calls = '`times` is the number of all calls, the first one included.'
     def case(name, fails, n_calls, want, hint, raised=ValueError):
@@ -91,9 +87,7 @@ def check_retry(
 def _settings(): return SimpleNamespace(lr=0.5, steps=None)
 
 @check('changed')
-def check_changed(
-    changed # `changed(o, **attrs)`: a context manager that sets attributes for a while
-):
+def check_changed(changed):  # `changed(o, **attrs)`: a context manager that sets attributes for a while
     "Check a context manager that puts attributes back"
     def back(changed):
         o = _settings()

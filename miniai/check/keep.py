@@ -5,9 +5,7 @@ import torch
 from .kit import Case, check, require, same
 
 @check('best epoch')
-def check_best_epoch(
-    f  # A function of values and `way` that gives the number of the best epoch
-):
+def check_best_epoch(f):  # A function of values and `way` that gives the number of the best epoch
     "Check which epoch a function takes for the best"
     def case(name, values, way, want, hint):
         first,last = (max, min) if way < 0 else (min, max)
@@ -36,9 +34,7 @@ def _train(model):
         for t in model.state_dict().values(): t.add_(1)
 
 @check('snapshot')
-def check_snapshot(
-    f  # A function from a model to its weights and buffers
-):
+def check_snapshot(f):  # A function from a model to its weights and buffers
     "Check that weights are copied, all of them, and come back"
     def names(f):
         got = f(_model())
@@ -70,9 +66,7 @@ def check_snapshot(
 class _PowerCut(Exception): pass
 
 @check('safe write')
-def check_safe_write(
-    f  # A function of a path and `write`, which is called with an open binary file
-):
+def check_safe_write(f):  # A function of a path and `write`, which is called with an open binary file
     "Check that a file is written whole or not at all"
     def tried(f, old, parts, cut):
         def write(file):

@@ -13,9 +13,7 @@ def _linear(w, b):
     return layer
 
 @check('Residual')
-def check_residual(
-    cls # Your `Residual(*layers)`
-):
+def check_residual(cls):  # Your `Residual(*layers)`
     "Check a module that adds to its input what its layers make of it"
     x = torch.tensor([[1.], [-2.]])
     def layers(): return _linear(3., 1.),nn.ReLU(),_linear(2., -1.)
@@ -58,9 +56,7 @@ class _Net(Module):
 def _block(): return nn.Sequential(nn.Linear(2, 2), nn.ReLU())
 
 @check('replace_layers')
-def check_replace_layers(
-    f # Your `replace_layers(model, old, make)`
-):
+def check_replace_layers(f):  # Your `replace_layers(model, old, make)`
     "Check a function that replaces all layers of one class in a model"
     def kinds(model):
         found = [(name, type(m).__name__) for name,m in model.named_modules() if name]
@@ -92,9 +88,7 @@ def check_replace_layers(
             Case('make is given each old layer', sees, '`make(module)` may need its sizes.')]
 
 @check('ModuleDict')
-def check_module_dict(
-    cls # Your `ModuleDict`
-):
+def check_module_dict(cls):  # Your `ModuleDict`
     "Check a dictionary of modules"
     def reads(D):
         a,b = nn.Linear(2, 3),nn.ReLU()

@@ -14,9 +14,7 @@ def _model():
 def _modes(model): return [m.training for m in model.modules()]
 
 @check('eval mode')
-def check_eval_mode(
-    eval_mode # `eval_mode(model)`: a context manager
-):
+def check_eval_mode(eval_mode):  # `eval_mode(model)`: a context manager
     "Check that all modules are in eval mode inside, and as they were afterwards"
     def inside(eval_mode):
         model = _model()
@@ -49,9 +47,7 @@ def check_eval_mode(
     yield Case('a model in eval mode', in_eval, 'It stays in eval mode: what was before comes back.')
 
 @check('gradient norm')
-def check_gradient_norm(
-    norm # `gradient_norm(model, loss_func, xb, yb)`
-):
+def check_gradient_norm(norm):  # `gradient_norm(model, loss_func, xb, yb)`
     "Check the length of a gradient, and that the model is as it was"
     xb,yb = torch.randn(6, 4, generator=rng(1)),torch.tensor([0, 1, 2, 0, 1, 2])
     def grads_of(model):

@@ -91,9 +91,7 @@ def _noise(make, do_step, std):
     return p.grad - 1
 
 @check('gradient noise')
-def check_grad_noise(
-    make # Called with `std`, gives a callback
-):
+def check_grad_noise(make):  # Called with `std`, gives a callback
     "Check a callback that adds noise to complete gradients"
     def quiet(make): same(_noise(make, True, 0.).abs().max(), torch.tensor(0.), given='std 0')
     yield Case('no noise for std 0', quiet,

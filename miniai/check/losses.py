@@ -178,9 +178,7 @@ def _topk(n, classes, k, title):
     return Case(title, run, 'Do shapes not fit? A column, yb[:,None]. Is there no mean? `.float()`.')
 
 @check('top-k accuracy')
-def check_topk(
-    f # Your function: takes `out` of shape (n,classes), `yb` of shape (n,) and `k`
-):
+def check_topk(f):  # Your function: takes `out` of shape (n,classes), `yb` of shape (n,) and `k`
     "Check a top-k accuracy"
     return [_topk(18, 12, 1, 'k=1, accuracy'), _topk(24, 10, 2, 'k=2'), _topk(32, 10, None, 'no k: it is 3'),
             _topk(4, 28, 4, 'k rows'), _topk(6, 4, 4, 'k is all classes'), _topk(1, 10, 3, 'one row')]

@@ -57,9 +57,7 @@ def refused(error, f, *args):
     raise Mismatch('it was accepted', args, got)
 
 @check('matrix product')
-def check_matmul(
-    f # Your matrix product: takes `a` of shape (n,k) and `b` of shape (k,m)
-):
+def check_matmul(f):  # Your matrix product: takes `a` of shape (n,k) and `b` of shape (k,m)
     "Check a matrix product of two matrices against `@`, which it may not use"
     def refuses(f):
         with _by_hand(): refused(ValueError, f, torch.ones(2, 3), torch.ones(2, 3))
@@ -88,9 +86,7 @@ def _stack(s, n, k, m, name):
     return Case(name, run, 'The stack s in all three; i from a, j from b; k in both, gone on the right.')
 
 @check('stacks of products')
-def check_batch_matmul(
-    f # Your function: takes stacks of shape (s,n,k) and (s,k,m)
-):
+def check_batch_matmul(f):  # Your function: takes stacks of shape (s,n,k) and (s,k,m)
     "Check the products of two stacks of matrices, pair by pair, against `torch.bmm`"
     return [_stack(1, 1, 2, 1, 'a single pair'), _stack(2, 2, 2, 2, 'two pairs of two by two'),
             _stack(3, 2, 4, 5, 'three pairs, all sizes different')]
@@ -116,9 +112,7 @@ def _distances(n, m, k, name, most=math.inf):
     return Case(name, run, 'Shapes: (n,1,k) minus (m,k) is (n,m,k); its sum over the last axis is (n,m).')
 
 @check('squared distances')
-def check_pairwise(
-    f # Your function: takes `a` of shape (n,k) and `b` of shape (m,k)
-):
+def check_pairwise(f):  # Your function: takes `a` of shape (n,k) and `b` of shape (m,k)
     "Check the squared distance of each row of `a` from each row of `b`"
     return [_distances(1, 1, 3, 'one row and one row'), _distances(2, 3, 2, 'two rows and three'),
             _distances(3, 3, 2, 'three and three, where a mistake makes no error'),

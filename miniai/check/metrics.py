@@ -51,9 +51,7 @@ def check_metric(
                before=lambda preds,targ: (preds, preds.argmin(1)))
 
 @check('rmse')
-def check_rmse(
-    make # Makes a metric with reset, update and compute
-):
+def check_rmse(make):  # Makes a metric with reset, update and compute
     "Check the root of the mean squared error over all samples"
     case = partial(_case, data=_regression, reference=lambda preds,targ: (preds - targ).pow(2).mean().sqrt())
     yield case('one batch', sizes=(8,), hint='The root of the mean of the squared differences.')

@@ -180,9 +180,7 @@ PROBES = [_finds_its_parameters, _parameters_inside_modules, _a_call_goes_to_for
           _a_forgotten_super_init, _a_misspelt_attribute]
 
 @check('Module')
-def check_module(
-    cls # Your base class, to be used as `torch.nn.Module` is
-):
+def check_module(cls):  # Your base class, to be used as `torch.nn.Module` is
     "Check a base class for models: what one on top of PyTorch's gives, one on top of yours must give, too"
     def case(probe):
         name,hint = probe.__name__[1:].replace('_', ' '),' '.join(probe.__doc__.split())
@@ -190,9 +188,7 @@ def check_module(
     return list(map(case, PROBES))
 
 @check('count_params')
-def check_count_params(
-    f # Your `count_params(model, trainable=False)`
-):
+def check_count_params(f):  # Your `count_params(model, trainable=False)`
     "Check a function that counts the numbers in a model's parameters"
     nested = nn.Sequential(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), nn.Linear(4, 2))
     frozen = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
@@ -216,9 +212,7 @@ def check_count_params(
             case('the trained ones', frozen, 18, 'Those whose `requires_grad` is True.', trainable=True)]
 
 @check('peek')
-def check_peek(
-    f # Your `peek(model, name, *inputs)`
-):
+def check_peek(f):  # Your `peek(model, name, *inputs)`
     "Check a function that returns what a submodule gives when the model is called"
     x,twice = torch.tensor([[0.5, -1.]]),nn.Linear(2, 2)
     nn.utils.vector_to_parameters(torch.tensor([0.3, -0.7, 0.3, -0.7, 0.6, -1.4]), twice.parameters())

@@ -184,9 +184,7 @@ def check_optimizer(
     return _optimizer_cases(like or opt_class.__name__, options)
 
 @check('Adagrad')
-def check_adagrad(
-    cls # Your Adagrad, a class with `update`
-):
+def check_adagrad(cls):  # Your Adagrad, a class with `update`
     "Check steps divided by the root of the sum of all squared gradients"
     return _optimizer_cases('Adagrad', ('lr', 'eps'))
 
@@ -216,9 +214,7 @@ def _model(frozen=False, scalar=False):
     return model
 
 @check('groups for weight decay')
-def check_decay_groups(
-    f # Takes a model and a weight decay, and returns a list of two groups
-):
+def check_decay_groups(f):  # Takes a model and a weight decay, and returns a list of two groups
     "Check a function that keeps weight decay away from biases and scales"
     decayed,rest = ['conv.weight'],['conv.bias', 'norm.bias', 'norm.weight']
     frozen,scalar = partial(_model, frozen=True),partial(_model, scalar=True)

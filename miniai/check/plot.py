@@ -36,9 +36,7 @@ def _bytes_case(name, im, hint='', **copy):
     return Case(name, run, hint)
 
 @check('to bytes')
-def check_to_bytes(
-    f # Your function: takes a float tensor (3,h,w), returns a uint8 array (h,w,3)
-):
+def check_to_bytes(f):  # Your function: takes a float tensor (3,h,w), returns a uint8 array (h,w,3)
     "Check a function that makes of a float picture, channels first, bytes with the channels last"
     x = torch.rand(3, 4, 5, generator=rng(7))
     yield _bytes_case('one pixel, white', torch.ones(3, 1, 1))
@@ -109,9 +107,7 @@ def _delegates_case(name, names, hint, but=()):
     return Case(name, run, hint)
 
 @check('delegates')
-def check_delegates(
-    f # Your `delegates`: takes a function and the names to leave out, returns a decorator
-):
+def check_delegates(f):  # Your `delegates`: takes a function and the names to leave out, returns a decorator
     "Check a decorator that shows the parameters of another function in place of `**kwargs`"
     yield _delegates_case('shows the defaults of the other function',
                           ['x', 'title', 'colour', 'size', 'width'],

@@ -4,9 +4,7 @@ from torch import nn
 from .kit import Case, check, require, same
 
 @check('labels')
-def check_labels_fit(
-    f  # A function of labels and the number of outputs
-):
+def check_labels_fit(f):  # A function of labels and the number of outputs
     "Check whether labels out of range are noticed"
     def case(name, labels, n, want, hint):
         def run(f):
@@ -36,9 +34,7 @@ class _Two(nn.Module):
         return self.b(h.detach() if self.cut else h)
 
 @check('unreached')
-def check_unreached(
-    f  # A function of a model and a batch that gives names
-):
+def check_unreached(f):  # A function of a model and a batch that gives names
     "Check that parameters without a gradient are found"
     xb = torch.ones(5, 3)
     def case(name, make, want, hint):

@@ -4,9 +4,7 @@ import torch
 from .kit import Case, check, require, same
 
 @check('the first that is bad')
-def check_first_bad(
-    f  # A function from (name, tensor) pairs to a name
-):
+def check_first_bad(f):  # A function from (name, tensor) pairs to a name
     "Check that the first number that is none is found"
     def case(name, want, hint, **values):
         pairs = [(k, torch.tensor(v)) for k,v in values.items()]
@@ -27,9 +25,7 @@ def check_first_bad(
                  loss=[inf])]
 
 @check('rewind')
-def check_rewind(
-    make  # Makes an object from `step` and `every`
-):
+def check_rewind(make):  # Makes an object from `step` and `every`
     "Check that any state is found again from few copies"
     def step(state): return (3*state + 1) % 1009
     def seen(make, every, n, step=step):

@@ -5,9 +5,7 @@ import torch
 from .kit import Case, check, require, same
 
 @check('a loader that can go on')
-def check_counter(
-    make  # Makes a loader of a list of batches, with state_dict and load_state_dict
-):
+def check_counter(make):  # Makes a loader of a list of batches, with state_dict and load_state_dict
     "Check that a loader goes on with the batch that comes next"
     batches = [10, 20, 30, 40]
     def whole(make): same(list(make(batches)), batches, batches)
@@ -50,9 +48,7 @@ def check_counter(
                  'Give a new dictionary, which later batches do not change.')]
 
 @check('without a trace')
-def check_without_a_trace(
-    f  # Calls a function, and puts random states back
-):
+def check_without_a_trace(f):  # Calls a function, and puts random states back
     "Check that random numbers are as if a function had not been called"
     def draw(): return torch.rand(1).item(),random.random()
     def case(name, inner, hint, error=False):
@@ -86,9 +82,7 @@ def check_without_a_trace(
             case('an error', fails, 'Put the states back in a `finally`.', True)]
 
 @check('which may go')
-def check_to_remove(
-    f  # A function of names and `keep` that gives a set of names
-):
+def check_to_remove(f):  # A function of names and `keep` that gives a set of names
     "Check which checkpoints are removed"
     def case(name, numbers, others, keep, hint):
         names = [f'checkpoint-{n}.pt' for n in numbers]

@@ -41,9 +41,7 @@ def check_annealer(
 def _trapezoid(low, high, pos): return low + (high-low)*min(1., pos/0.1, (1-pos)/0.5)
 
 @check('trapezoid')
-def check_trapezoid(
-    f # Called with a low and a high value, gives a function of the position
-):
+def check_trapezoid(f):  # Called with a low and a high value, gives a function of the position
     "Check a schedule that goes up for a tenth, stays, and comes down in the second half"
     def case(name, poss, args, hint): return _case(name, _trapezoid, poss, args, hint)
     yield case('the ends', [0., 1.], (0., 1.), 'It begins and ends at `low`.')

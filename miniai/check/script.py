@@ -4,9 +4,7 @@ import torch
 from .kit import Case, check, require, same
 
 @check('import lines')
-def check_import_line(
-    f  # A function from a function or class to a line of Python
-):
+def check_import_line(f):  # A function from a function or class to a line of Python
     "Check lines that import functions and classes"
     def works(x):
         def run(f):
@@ -38,9 +36,7 @@ def check_import_line(
                     'It has no __qualname__: use getattr with a default.')]
 
 @check('template')
-def check_fill(
-    f  # A function of a template and the lines for its places
-):
+def check_fill(f):  # A function of a template and the lines for its places
     "Check that places are filled, and lines indented"
     def case(name, template, places, want, hint):
         def flat(): return '\n'.join(_flat(template, places))

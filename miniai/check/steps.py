@@ -4,9 +4,7 @@ import torch
 from .kit import Case, check, require, rng, same
 
 @check('one gradient of many')
-def check_combined(
-    f  # A function of gradients and sizes
-):
+def check_combined(f):  # A function of gradients and sizes
     "Check that small batches give the gradient of a large one"
     def case(name, sizes, hint):
         def run(f):
@@ -30,9 +28,7 @@ def check_combined(
             case('all different', [1, 2, 9], 'Weigh each gradient by its size.')]
 
 @check('clipping')
-def check_clipped_to(
-    f  # A function of gradients and `max_norm`
-):
+def check_clipped_to(f):  # A function of gradients and `max_norm`
     "Check gradients that are shortened together"
     def case(name, grads, most, hint):
         def run(f):
@@ -57,9 +53,7 @@ def check_clipped_to(
             case('zeros', [[0., 0.], [0.]], 1., 'A length of 0 must not be divided by.')]
 
 @check('clipping by value')
-def check_clip_value(
-    make  # Makes a callback from the greatest value
-):
+def check_clip_value(make):  # Makes a callback from the greatest value
     "Check a callback that limits each number of complete gradients"
     def tried(do_step, most):
         p,unused = torch.nn.Parameter(torch.ones(4)),torch.nn.Parameter(torch.ones(1))

@@ -3,9 +3,7 @@ import json, math
 from .kit import Case, check, same
 
 @check('torn lines')
-def check_read_jsonl(
-    f  # A function from a text to the list of its values
-):
+def check_read_jsonl(f):  # A function from a text to the list of its values
     "Check that whole lines are read, and torn ones left out"
     def case(name, lines, hint):
         text = '\n'.join(lines)
@@ -28,9 +26,7 @@ def check_read_jsonl(
             case('no line', [''], 'An empty text has no values: an empty list.')]
 
 @check('the best run')
-def check_best_run(
-    f  # A function from rows to the name of a run
-):
+def check_best_run(f):  # A function from rows to the name of a run
     "Check which run has the lowest validation loss"
     def row(run, loss, part='eval', kind='epoch'):
         return dict(run=run, kind=kind, train=part, loss=loss) if kind == 'epoch' else dict(run=run,

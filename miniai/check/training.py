@@ -68,9 +68,7 @@ def _label_case(title, sizes, labels=3, n=3, wrap=list, hint=''):
     return Case(title, run, hint)
 
 @check('right answers by label')
-def check_by_label(
-    f # Takes `model`, `dl` and the number of labels `n`
-):
+def check_by_label(f):  # Takes `model`, `dl` and the number of labels `n`
     "Check a validation that gives the share of right answers for each label, as a list of floats"
     absent = 'A label without any drawing is 0/0: give `float("nan")`.'
     return [_label_case('one batch', [30]), _label_case('two batches of one size', [20, 20]),
@@ -138,9 +136,7 @@ def _accumulate_case(title, sizes, accumulate):
     return Case(title, run)
 
 @check('accumulation')
-def check_accumulate(
-    f # Your epoch: takes `model`, `loss_func`, `opt`, `dl` and `accumulate`
-):
+def check_accumulate(f):  # Your epoch: takes `model`, `loss_func`, `opt`, `dl` and `accumulate`
     "Check an epoch of training with a step for each group of batches, one batch at a time"
     return [_accumulate_case('a step for each batch', [4, 4, 4], 1),
             _accumulate_case('two batches to a step', [4, 4, 4, 4], 2),
