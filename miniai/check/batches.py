@@ -129,7 +129,6 @@ class Known(_torch_data.Dataset):
         if self.slow and i == 0: time.sleep(0.1)
         return torch.tensor([i, 0.5]),10*int(i)
 
-
 def loaded(dl):
     "The batches of a loader as (x, y), which must be tensors"
     got = [tuple(b) if isinstance(b, (tuple, list)) else b for b in dl]

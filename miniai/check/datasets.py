@@ -83,7 +83,6 @@ def check_pixel_stats(
                       'The deviation is 0, and the root of a tiny negative number is nan: clamp it.')
     yield _stats_case('without a float copy', pixels(40, 28, 28), watched=True)
 
-
 @check('shuffle buffer')
 def check_shuffle(
     f # Your generator: takes something to iterate over and the size of the buffer, yields the same mixed

@@ -45,7 +45,6 @@ def check_residual(cls):  # Your `Residual(*layers)`
             Case('the layers are registered', finds, 'A plain list hides them; a ModuleList does not.'),
             Case('one layer in two places', twice, 'Go over a list of all places.')]
 
-
 class _Net(Module):
     "Layers as attributes and in lists, on three levels; ours around PyTorch's"
     def __init__(self):

@@ -4,7 +4,6 @@ import torch, torch.nn.functional as F
 from .kit import Case, brief, check, require, rng, same
 from .matmul import refused
 
-
 # What people write first: from a hint to what that mistake computes
 _LABELS = {
     'Is the minus missing?': lambda x,t: -F.cross_entropy(x, t),
@@ -96,8 +95,6 @@ def _compare(f, name, args, kwargs, hint):
     require(slope is not None, 'the result has no gradient', given,
             hint='Do not take the numbers out of their record: no `.detach()`, no `.item()`.')
     same(slope, _gradient(want, want_x), given, f'The values are right, the gradient is not. {hint}')
-
-
 
 _NO_LOG = 'Subtract the largest score first, and never take the logarithm of a probability that may be 0.'
 _MINUS_1 = '-1 is not a class. As an index it would quietly mean the last one; `gather` refuses it.'

@@ -3,7 +3,6 @@ from functools import partial
 import torch
 from .kit import Case, Mismatch, brief, check, require, rng, same
 
-
 def _sgd(p, g, s, o, wrong):
     "One step of SGD with momentum, with a mistake"
     momentum,lr = o.get('momentum', 0),o['lr']

@@ -35,7 +35,6 @@ def check_nearest(
             _nearest(9, 4, 2, 2, 'pictures of bytes', as_bytes=True, hint=to_float),
             _nearest(50, 10, 28, 28, 'a pile of digits', as_bytes=True, hint=to_float)]
 
-
 def _slope_hint(grad):
     "A hint function for a slope, where all slopes are `grad`"
     def hint(got, want):

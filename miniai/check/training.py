@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 from .kit import Case, Mismatch, check, require, rng, same
 
-
 class _Watched(torch.nn.Module):
     "A linear model that gives other scores in training mode, and notes how it is used"
     def __init__(self):
@@ -76,7 +75,6 @@ def check_by_label(f):  # Takes `model`, `dl` and the number of labels `n`
             _label_case('a label that does not occur', [20, 9], 3, 4, hint=absent),
             _label_case('a loader that can only be walked through', [14, 12], wrap=iter)]
 
-
 def _ends(batches, groups, share, so_far=0):
     "The weights after a step for each group of batches, each times `share(size, sizes in the group, so_far)`"
     model = _Watched().train()
@@ -144,7 +142,6 @@ def check_accumulate(f):  # Your epoch: takes `model`, `loss_func`, `opt`, `dl` 
             _accumulate_case('a short last batch', [4, 4, 4, 1], 2),
             _accumulate_case('all sizes differ', [5, 1, 8, 2, 3], 3),
             _accumulate_case('fewer batches than `accumulate`', [4, 2], 8)]
-
 
 def _best_case(title, losses, accs=None):
     accs = accs or [0.5]*len(losses)
