@@ -22,9 +22,7 @@ def rng_state()->dict: # Tensors and plain values, for `set_rng_state`
     if torch.cuda.is_initialized(): state['cuda'] = torch.cuda.get_rng_state_all()
     return state
 
-def set_rng_state(
-    state:dict # From `rng_state`
-):
+def set_rng_state(state:dict):
     "Put back what `rng_state` took"
     torch.set_rng_state(state['torch'])
     version,words,gauss = state['random']
@@ -57,9 +55,8 @@ class _Here(threading.local):
     seed,rngs = None,{}
 
 _here = _Here()
-def _torch_rng(seed): return torch.Generator().manual_seed(seed)
-
-_MAKERS = dict(torch=_torch_rng, numpy=np.random.default_rng, random=random.Random)
+_MAKERS = dict(torch=lambda seed: torch.Generator().manual_seed(seed),
+               numpy=np.random.default_rng, random=random.Random)
 
 def worker_rng(
     kind='torch' # 'torch', 'numpy' or 'random': whose generator

@@ -56,12 +56,8 @@ class _BarText:
         self.page.bars[self.name] = text
         self.page.show()
 
-def bar(
-    what,     # Whatever can be iterated over
-    desc:str, # A word that stands before the bar
-    page      # The `Page` that it is drawn on
-):            # The same things to iterate over; has `close` and `set_postfix_str`
-    "Draw a bar while `what` is gone through"
+def bar(what, desc:str, page):
+    "`what`, with a bar on `page` while it is gone through; has `close` and `set_postfix_str`, as tqdm's"
     from tqdm import tqdm
     here = page.handle is not None
     return tqdm(what, desc=desc, file=_BarText(page, desc) if here else sys.stderr, leave=False,

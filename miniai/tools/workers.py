@@ -275,12 +275,7 @@ def _results(crew, orders):
         crew.owner = None
         if not crew.keep: crew.close()
 
-def ordered_map(
-    f,       # What is done with a task
-    tasks,   # What can be iterated, even without end
-    n:int=0, # How many workers; 0: it is done here, when a result is asked for
-    **kwargs # For `Workers`
-):           # An iterator over the results
-    "`f` of each task, in order, by workers that go home at the end"
+def ordered_map(f, tasks, n:int=0, **kwargs):
+    "`f` of each task, in order, by `n` `Workers` that go home at the end; with 0 here, when it is asked for"
     if n: return Workers(f, n, **kwargs).map(tasks)
     return takewhile(lambda result: result is not END, map(f, tasks))
