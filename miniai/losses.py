@@ -161,7 +161,7 @@ def accuracy(
     "Share of items whose largest score is at the label"
     if out.dim() < 2 or out.shape[1] == 1:
         raise ValueError(f'out must have a score for each class in each row, got shape {tuple(out.shape)}: '
-                         'for one score a row use ((out > 0) == yb).float().mean()')
+                         'for one score a row use ((out.flatten() > 0) == yb.flatten()).float().mean()')
     want = (*out.shape[:1], *out.shape[2:])
     if tuple(yb.shape) != want:
         raise ValueError(f'out of shape {tuple(out.shape)} needs a yb of shape {want}, got {tuple(yb.shape)}')

@@ -198,7 +198,7 @@ PIXELS = torch.zeros(2, 3, 2)
     (mse, (X, 0.), TypeError, 'target must be a tensor, got float'),
     (softmax, (Y,), TypeError, 'must hold floats'),
     (accuracy, (X, Y[:,None]), ValueError, 'needs a yb of shape (4,)'),
-    (accuracy, (X[:,:1], Y), ValueError, 'for one score a row use ((out > 0) == yb)'),
+    (accuracy, (X[:,:1], Y), ValueError, 'for one score a row use ((out.flatten() > 0) == yb.flatten())'),
     (accuracy, (X[0], Y), ValueError, 'a score for each class in each row')])
 def test_bad_input(loss, args, error, words):
     with pytest.raises(error) as e: loss(*args)
