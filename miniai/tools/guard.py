@@ -6,7 +6,7 @@
 __all__ = ['TimeUp', 'run_limited', 'untouched']
 
 # %% ../../nbs/tools/guard.ipynb #f6a83d10
-import contextlib, ctypes, math, os, sys, threading, warnings
+import contextlib, ctypes, math, sys, threading, warnings
 import numpy as np, torch
 from .chance import rng_state, set_rng_state
 
@@ -14,15 +14,8 @@ from .chance import rng_state, set_rng_state
 class TimeUp(BaseException):
     "Raised inside an implementation that takes too long"
 
-def _raise_in(thread, exc_class):
-    "Raise `exc_class` in another thread at its next Python instruction"
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(exc_class))
-
-def run_limited(
-    f,          # Function of no arguments
-    limit:float # Seconds to wait for it
-):              # What `f` returned; None and an exception it raised; or None and `TimeUp`
-    "Call `f` for `limit` seconds at the most: returns its result and the exception that ended it"
+def run_limited(f, limit:float):
+    "Call `f()` for `limit` seconds at the most: its result, and what ended it: None, its exception, `TimeUp`"
     box = {}
     def target():
         try: box['result'] = f()
@@ -32,23 +25,21 @@ def run_limited(
     try: thread.join(limit)
     finally:
         if late := thread.is_alive():
+            raise_in,number = ctypes.pythonapi.PyThreadState_SetAsyncExc,ctypes.c_ulong(thread.ident)
             for _ in range(20):  # code that catches everything needs more than one
-                _raise_in(thread, TimeUp)
+                raise_in(number, ctypes.py_object(TimeUp))  # at its next Python instruction
                 thread.join(0.05)
                 if not thread.is_alive(): break
     if late: return None,TimeUp(f'still running after {limit:g} s')
     return box.get('result'),box.get('error')
 
 # %% ../../nbs/tools/guard.ipynb #9d15b7e3
-def _anomaly(): return torch.is_anomaly_enabled(),torch.is_anomaly_check_nan_enabled()
 def _torch_printing(): return dict(vars(torch._tensor_str.PRINT_OPTS))  # there is no public way to ask
 
 _SETTINGS = [(torch.get_default_dtype, torch.set_default_dtype),
              (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
-             (_anomaly, lambda on: torch.autograd.set_detect_anomaly(*on)),
              (_torch_printing, lambda options: torch.set_printoptions(**options)),
-             (np.get_printoptions, lambda options: np.set_printoptions(**options)),
-             (sys.getrecursionlimit, sys.setrecursionlimit), (os.getcwd, os.chdir)]
+             (sys.getrecursionlimit, sys.setrecursionlimit)]
 
 # %% ../../nbs/tools/guard.ipynb #b3f6a210
 @contextlib.contextmanager
@@ -58,7 +49,9 @@ def untouched():
     torch.set_default_dtype(torch.float32)
     homes = torch, torch.nn, torch.nn.functional, torch.Tensor, np, math
     names = [(home, n, o) for home in homes for n,o in vars(home).items() if n[0] != '_']
-    with warnings.catch_warnings():
+    anomaly = torch.is_anomaly_enabled(),torch.is_anomaly_check_nan_enabled()
+    with (warnings.catch_warnings(), np.printoptions(), contextlib.chdir('.'),
+          torch.autograd.set_detect_anomaly(*anomaly)):
         try: yield worthless
         finally:
             if torch.get_default_dtype() != torch.float32: worthless.append('the default dtype')
