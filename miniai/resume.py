@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 import torch
 from fastcore.basics import patch
-from .keep import load_opt, misfit
+from .keep import Lock, Store, load_opt, misfit
 from .loop import Callback, Order
 from .looking import _generators
 from .metrics import MetricsCB
 from .tools.chance import rng_state, set_rng_state
 from .tools.slips import check_whole
-from .tools.store import Lock, Store
 
 # %% ../nbs/27_surviving.ipynb #bf4ffec2
 _ENTRIES = dict(run=str, epoch=int, done=int, fits=int, model=dict, grads=list, history=list, cbs=dict,

@@ -2,7 +2,7 @@
 import os, signal, subprocess, sys
 from pathlib import Path
 import pytest, torch
-from miniai.tools.store import Lock, Store
+from miniai.keep import Lock, Store
 from tests.conftest import ROOT
 
 
@@ -43,7 +43,7 @@ def test_nothing_in_a_file_is_run(tmp_path):
 
 HOLD = """
 import sys, time
-from miniai.tools.store import Lock
+from miniai.keep import Lock
 Lock(sys.argv[1]).take()
 print('held', flush=True)
 time.sleep(60)
