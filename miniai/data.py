@@ -100,7 +100,7 @@ class _Fetch:
 def _check_dataset(ds, batch_size, has_sampler):
     "Refuse what is not a data set"
     kind = type(ds).__name__
-    if hasattr(batch_size, '__len__'): raise TypeError(
+    if hasattr(batch_size, '__len__') and not isinstance(batch_size, str): raise TypeError(
         'DataLoader takes one data set, then batch_size: inputs and targets go together as Dataset(x, y)')
     if isinstance(ds, type): raise TypeError(f'the data set is a class: write {ds.__name__}(…)')
     if isinstance(ds, torch_data.DataLoader): raise TypeError('a loader takes a data set, not a loader')

@@ -666,6 +666,7 @@ BAD = [  # what a beginner gets wrong: ours
     (None, {}, TypeError, 'needs __getitem__, and NoneType has none'),
     ([], dict(shuffle=True), ValueError, 'the data set is empty'),
     (range(4), dict(batch_size=0), ValueError, 'batch_size must be a whole number, 1 or more, or .*got 0'),
+    (range(4), dict(batch_size='4'), ValueError, "batch_size must be a whole number.*got '4'"),
     (range(4), dict(batch_size=2.), ValueError, 'batch_size.*got 2.0'),
     (range(4), dict(batch_size=True), ValueError, 'batch_size.*got True'),
     (range(4), dict(shuffle='yes'), ValueError, "shuffle.*got 'yes'"),

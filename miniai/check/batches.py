@@ -47,7 +47,8 @@ def check_sampler(make):  # Your sampler: `make(ds, shuffle)`
             Case('shuffled, each index comes once', all_once,
                  'The same indices, in another order. (random.shuffle changes its list and returns None.)'),
             Case('a new order in each epoch', new_orders),
-            Case('all orders are possible', spread, 'torch.randperm and random.shuffle make all as likely.')]
+            Case('all orders are possible', spread,
+                 'Make each as likely as any other, as torch.randperm does.')]
 
 @check('batch sampler')
 def check_batch_sampler(make):  # Your batch sampler: `make(sampler, batch_size, drop_last)`
@@ -177,7 +178,8 @@ def _shuffled(make):
     never(sum(a, []) == list(range(60)), 'it is not shuffled', 'shuffle=True: draw a random order each time.')
     never(not b, 'a second epoch is empty', AGAIN)
     never(a == b, 'two epochs have the same order', 'Shuffle in __iter__: each epoch needs its own order.')
-    never(together > len(a)/2, 'the same samples always meet', 'Shuffle all the samples, then cut.')
+    never(together > len(a)/2, 'the same samples always meet',
+          'Shuffle all the samples, then cut: not the batches, and not only the inside of each.')
 
 def _seeded(make):
     def run():
@@ -200,7 +202,7 @@ def raises(make, **kwargs):
     got = outcome(lambda: list(make(Known(8, broken=5), batch_size=2, **kwargs)))
     require(got is ZeroDivisionError, 'an error in a sample must come out of the loop as it is', got=got,
             want=ZeroDivisionError,
-            hint='Fetch each sample, and catch nothing: who swallows an error loses a sample.')
+            hint='Catch nothing, and fetch each sample: who swallows an error loses one.')
 
 def takes(make, names):
     "Does `make` take arguments of these `names`?"

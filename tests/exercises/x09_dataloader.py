@@ -314,7 +314,7 @@ EXERCISES = [
     (check_sampler, [MySampler, ByRandom, ByNumpy, BySample],
      [(ShufflesOnce, 'not in __init__'), (UsedUp, 'begin anew'), (DrawsWithReplacement, 'Some came twice'),
       (LosesOne, 'One index is missing'), (Seeded, 'seed nothing'), (NeverShuffles, 'must be random'),
-      (Samples, 'indices, not samples'), (Rotates, 'make all as likely'), (TakesNone, 'returns None'),
+      (Samples, 'indices, not samples'), (Rotates, 'as likely as any other'), (TakesNone, 'returns None'),
       (Unfinished, 'This is the stub')]),
     (check_batch_sampler, [MyBatchSampler, Collects, BySlices],
      [(ForgetsTheRest, 'The short batch at the end is missing'), (NeverDrops, 'drop_last=True leaves out'),
@@ -327,6 +327,6 @@ EXERCISES = [
       (keeps_tuples, 'tuples become lists')]),
     (check_loader, [MyLoader, WithMore, AllInOne, WithRandom],
      [(Rounds, 'The number of batches'), (Lists, 'A batch holds all the x'),
-      (Generator, 'in __iter__, not in __init__'), (Separately, 'same indices'), (Swallows, 'catch nothing'),
+      (Generator, 'in __iter__, not in __init__'), (Separately, 'same indices'), (Swallows, 'Catch nothing'),
       (AsksForAll, 'one sample at a time'),
       (SeedsAll, 'each epoch needs its own order')])]
