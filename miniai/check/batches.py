@@ -1,8 +1,7 @@
 "Checks of 09_dataloader: samplers, collating, and a loader without workers"
 import inspect, time, traceback
 from collections import Counter, namedtuple
-import numpy as np, torch
-import torch.utils.data as _torch_data
+import numpy as np, torch, torch.utils.data as _torch_data
 from miniai.tools.chance import seed_all
 from .kit import Case, check, require, rng, same
 

@@ -1,7 +1,6 @@
 "Checks of 10_workers: loaders with workers, a shared stream, an ordered map, a loader that goes on"
 import io, random, threading, time
-import numpy as np, torch
-import torch.utils.data as _torch_data
+import numpy as np, torch, torch.utils.data as _torch_data
 from miniai.data import DataLoader
 from .batches import AGAIN, Known, loader_cases, order_case, outcome, raises, takes
 from .kit import Case, check, require, same

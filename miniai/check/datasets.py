@@ -69,9 +69,7 @@ def _stats_case(name, x, hint='', watched=False):
     return Case(name, run, hint)
 
 @check('pixel statistics')
-def check_pixel_stats(
-    f # Your function: takes a uint8 tensor, returns mean and deviation of its pixels from 0 to 1
-):
+def check_pixel_stats(f):  # A uint8 tensor -> mean and deviation of its pixels from 0 to 1
     "Check mean and deviation of pixels"
     def pixels(*shape, most=256): return torch.randint(0, most, shape, generator=rng(3), dtype=torch.uint8)
     yield _stats_case('black and white', torch.tensor([0, 255], dtype=torch.uint8))
@@ -84,9 +82,7 @@ def check_pixel_stats(
     yield _stats_case('without a float copy', pixels(40, 28, 28), watched=True)
 
 @check('shuffle buffer')
-def check_shuffle(
-    f # Your generator: takes something to iterate over and the size of the buffer, yields the same mixed
-):
+def check_shuffle(f):  # Your generator, of things to iterate over and the size of its buffer
     "Check a generator that shuffles a stream with a buffer"
     def whole(n, size, name):
         rest = 'When the stream has ended, the buffer still holds some: they come out as well.'

@@ -35,9 +35,7 @@ def _events(loop, n_epochs, n_batches, cancel_at, error):
 _ALWAYS = 'cleanup must come whatever happens: put it into a `finally`.'
 
 @check('loop')
-def check_learner(
-    loop # Called with the number of epochs, the batches and `callback`, which takes the name of an event
-):
+def check_learner(loop):  # Called with n_epochs, batches, and `callback`, which takes an event's name
     "Check the order of a loop's events, and what each cancel exception does to it"
     def case(name, hint, n_epochs=1, n_batches=2, at=None, error=None):
         def run(loop):

@@ -136,9 +136,7 @@ def _shape(a, b, name):
     return Case(name, fits, 'Equal lengths fit, or a 1; what counts is the one that is not the 1, be it 0.')
 
 @check('shape after broadcasting')
-def check_broadcast_shape(
-    f # Your function: takes two shapes, tuples of ints; returns a tuple or raises ValueError
-):
+def check_broadcast_shape(f):  # Takes two shapes, tuples of ints; returns a tuple or raises ValueError
     "Check the shape that two shapes broadcast to against `torch.broadcast_shapes`"
     pairs = [((3,), (3,), 'equal'), ((3,), (1,), 'three and one'), ((3,), (), 'three and a single number'),
              ((2,3), (3,), 'a table and a row'), ((3,1), (1,4), 'a column and a row'),

@@ -25,9 +25,7 @@ def _nearest(n, k, rows, cols, name, as_bytes=False, hint=''):
     return Case(name, run, hint or 'A table of distances (n,k), then argmin along each row.')
 
 @check('nearest ideal')
-def check_nearest(
-    f # Your function: takes `images` of shape (n,rows,cols) and `ideals` of shape (k,rows,cols)
-):
+def check_nearest(f):  # Takes `images` (n,rows,cols) and `ideals` (k,rows,cols)
     "Check the number of the nearest ideal of each picture, by L2 distance"
     to_float = 'A mean needs floats, and bytes wrap round: `.float()` both before subtracting.'
     return [_nearest(1, 2, 1, 2, 'one picture of two pixels, two ideals'),
@@ -69,9 +67,7 @@ def _slope(f, shape, i, name, hint=''):
     return Case(name, run, hint or 'Change w[i] a little, see how much f(w) changes, divide. No `backward`.')
 
 @check('slope by nudging')
-def check_slope(
-    slope # Your function: takes a function `f`, a tensor `w` and the place `i` of one of its entries
-):
+def check_slope(slope):  # Takes a function `f`, a tensor `w`, the place `i` of one of its entries
     "Check the slope of `f(w)` at entry `i` of `w`, found by nudging, against autograd's"
     x,y = torch.rand(20, 4, generator=rng(1)),torch.randint(0, 2, (20, 1), generator=rng(2))
     def loss(w):
@@ -114,9 +110,7 @@ def _descent(shapes, loss, name, steps=1, hint=''):
     return Case(name, run, hint or 'loss.backward(); then, under torch.no_grad(), p -= lr*p.grad for each.')
 
 @check('one step of descent')
-def check_descent(
-    descent # Your function: takes a `loss` (one number), `params` (a list of tensors) and `lr`
-):
+def check_descent(descent):  # Takes a `loss` (one number), `params` (a list of tensors) and `lr`
     "Check one step of gradient descent, gradients and cleaning up included"
     x = torch.rand(8, 3, generator=rng(3))
     return [_descent([1], lambda v: (v**2).sum(), 'one number in a valley'),
@@ -152,9 +146,7 @@ def _learn(n, pixels, kind, name, hint=''):
     return Case(name, run, hint or 'The seven steps: start, predict, loss, gradient, step, repeat, stop.')
 
 @check('learning')
-def check_learn(
-    learn # Your function: takes rows (n,pixels) and labels (n,1), returns a function from rows to scores
-):
+def check_learn(learn):  # Takes rows (n,pixels) and labels (n,1), returns a function: rows to scores
     "Check a whole training by its accuracy on rows held back from it"
     bend = 'Half of these are negatives: is there a ReLU between two layers, and enough units that listen?'
     return [_learn(200, 36, 'shapes', 'two shapes in noise, 6×6 pixels'),

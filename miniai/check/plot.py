@@ -70,9 +70,7 @@ def _montage_case(name, n, ncols, shape=(2, 3), hint='', dtype=torch.float32):
     return Case(name, lambda f: same(f(ims.clone(), ncols), want, given, mistakes=mistakes), hint)
 
 @check('contact sheet')
-def check_montage(
-    f # Your function: takes a tensor (n,h,w) and the number of columns, returns a tensor (rows*h, ncols*w)
-):
+def check_montage(f):  # Takes a tensor (n,h,w) and ncols, returns a tensor (rows*h, ncols*w)
     "Check a function that makes one large picture of many small ones"
     blank = 'Places without a picture are zeros: make a sheet of zeros first, or add blank pictures.'
     yield _montage_case('two in a row', 2, 2)

@@ -1,7 +1,6 @@
 "Checks of lesson 11_training"
 from functools import partial
-import torch
-import torch.nn.functional as F
+import torch, torch.nn.functional as F
 from .kit import Case, Mismatch, check, require, rng, same
 
 class _Watched(torch.nn.Module):
@@ -172,9 +171,7 @@ def _best_case(title, losses, accs=None):
     return Case(title, run, 'Start from `math.inf`, which every loss is below.')
 
 @check('keeping the best')
-def check_best(
-    cls # Your class: made with a model, called with epoch, loss and accuracy, and with a method `restore`
-):
+def check_best(cls):  # Made with a model, called with epoch, loss, accuracy; has `restore`
     "Check an object that remembers the weights of the epoch with the lowest loss and puts them back"
     return [_best_case('a single epoch', [0.5]), _best_case('a large loss', [7.]),
             _best_case('the last epoch is the best', [0.9, 0.5, 0.3]),
