@@ -188,9 +188,6 @@ def float32(samples): return torch.tensor(samples) if isinstance(samples[0], flo
     ('check_sampler', lambda ds, shuffle: iter(range(len(ds))), '__len__'),
     ('check_sampler', lambda ds, shuffle: Sampler(ds), 'must be random'),
     ('check_sampler', lambda ds, shuffle: Sampler(range(len(ds)-1), shuffle), 'range(n) goes from 0 to n-1'),
-    ('check_batch_sampler', lambda s, bs, drop: BatchSampler(s, bs), 'drop_last=True leaves out'),
-    ('check_batch_sampler', lambda s, bs, drop: BatchSampler(s, bs, True), 'it must come'),
-    ('check_batch_sampler', lambda s, bs, drop: BatchSampler(range(len(s)), bs, drop), 'need not be 0, 1, 2'),
     ('check_collate', lambda s: s, 'still a list'), ('check_collate', cats, 'torch.cat joins'),
     ('check_collate', float32, 'float64')])
 def test_the_kit_refuses_mistakes(check, mutant, hint):

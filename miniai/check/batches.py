@@ -49,39 +49,6 @@ def check_sampler(make):  # Your sampler: `make(ds, shuffle)`
             Case('all orders are possible', spread,
                  'Make each as likely as any other, as torch.randperm does.')]
 
-@check('batch sampler')
-def check_batch_sampler(make):  # Your batch sampler: `make(sampler, batch_size, drop_last)`
-    "Check a batch sampler against PyTorch's"
-    def case(n, bs, drop, name):
-        whole = [list(range(i, min(i+bs, n))) for i in range(0, n, bs)]
-        full,want = [b for b in whole if len(b) == bs],list(_torch_data.BatchSampler(range(n), bs, drop))
-        given = f'{n} indices, batch_size={bs}, drop_last={drop}'
-        def run(make):
-            b = make(range(n), bs, drop)
-            batches = list(b)
-            require(len({*map(id, batches)}) == len(batches), 'all batches are one list', given, batches,
-                    hint='Begin each batch with a new list: clear() also empties those that were given.')
-            same([list(x) for x in batches], want, given=given, mistakes={
-                'The short batch at the end is missing: with drop_last=False it must come.': full,
-                'drop_last=True leaves out a last batch that is shorter.': whole,
-                'There is an empty batch at the end.': want + [[]]},
-                hint=f'Each batch is a list of {bs} indices, in the order of the sampler, each once.')
-            require(len(b) == len(want), 'the length is wrong', given, len(b), len(want),
-                    hint='The number of batches: rounded down with drop_last=True, rounded up without.')
-        return Case(name, run)
-    def own_order(make):
-        sampler = dict.fromkeys([5, 3, 8]).keys()  # has a length and an order, and can't be sliced
-        same([list(b) for b in make(sampler, 2, False)], [[5, 3], [8]], given='a sampler that gives 5, 3, 8')
-    def twice(make):
-        b = make(range(4), 2, False)
-        same([list(map(list, b)), list(map(list, b))], [[[0, 1], [2, 3]]]*2)
-    order = 'Loop over the sampler: its indices need not be 0, 1, 2, and it has no [ ].'
-    return [case(4, 2, False, 'two batches of two'), case(5, 2, False, 'a short batch at the end'),
-            case(5, 2, True, 'a short batch is dropped'), case(6, 3, True, 'nothing to drop'),
-            case(2, 3, True, 'fewer, dropped'), case(0, 3, False, 'none'),
-            Case('the order of the sampler', own_order, order),
-            Case('it can be used twice', twice, 'Call iter(sampler) in __iter__: each epoch begins anew.')]
-
 _Point = namedtuple('_Point', 'x y')
 
 @check('collate')
@@ -139,7 +106,6 @@ def loaded(dl):
     return got
 
 def ids(batches): return [[int(i) for i in x[:,0]] for x,_ in batches]
-
 ONCE = 'Each sample must come once: batch i begins at i*batch_size.'
 
 def order_case(n, name, hint=ONCE, slow=False, **kwargs):

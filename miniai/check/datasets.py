@@ -34,7 +34,6 @@ def check_inplace(f):  # Your decorator
 class _Watched(torch.Tensor):
     "A tensor that remembers whether a float tensor as large as itself was made of it"
     copied,size = False,2**40
-
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
         out = super().__torch_function__(func, types, args, kwargs or {})

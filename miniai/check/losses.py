@@ -17,7 +17,6 @@ _LABELS = {
     '`logp[:,target]` picks columns from every row: pick pairs.': lambda x,t: -x.log_softmax(1)[:,t].mean()}
 
 def _soft(x, t): return -(t*x.log_softmax(1)).sum(1).mean()
-
 _ROWS = {
     'Is the minus missing?': lambda x,t: -_soft(x, t),
     'This is the sum over the rows, not their mean.': lambda x,t: _soft(x, t)*len(x),
@@ -36,7 +35,6 @@ _ROWS = {
 
 def _bent(is_near, near, far): return torch.where(is_near, near, far).mean()
 def _by_hand(f): return lambda x,t: f(x-t, (x-t).abs())
-
 _NUMBERS = {
     'This is the sum, not the mean.': lambda x,t: F.huber_loss(x, t, reduction='sum'),
     'One number, please: the mean.': lambda x,t: F.huber_loss(x, t, reduction='none'),

@@ -13,7 +13,6 @@ class _Watched(TorchFunctionMode):
     def __init__(self, rule, banned=(), most=math.inf):
         super().__init__()
         self.rule,self.banned,self.left = rule,banned,most
-
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, '__name__', '').strip('_')
         require(name not in self.banned, f'it calls {name}', hint=self.rule)

@@ -39,7 +39,6 @@ def _refused(act):
     return False
 
 def _names(pairs): return [name for name,_ in pairs]
-
 STATE = _models(nn.Module).buffered().state_dict()
 
 def _finds_its_parameters(k):

@@ -9,7 +9,6 @@ class _Watched(torch.nn.Module):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.randn(4, 3, generator=rng()))
         self.modes,self.grads = [],[]
-
     def forward(self, x):
         self.modes.append(self.training)
         self.grads.append(torch.is_grad_enabled())
@@ -89,7 +88,6 @@ def _ends(batches, groups, share, so_far=0):
     return model.weight.detach()
 
 def _by_share(k, sizes, _): return k/sum(sizes)
-
 def _accumulate_mistakes(batches, groups, accumulate):
     "What the usual mistakes in an accumulation lead to"
     def part(*_): return 1/accumulate

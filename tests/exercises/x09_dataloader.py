@@ -2,7 +2,7 @@
 import random
 from itertools import islice
 import numpy as np, torch
-from miniai.check.batches import check_batch_sampler, check_collate, check_loader, check_sampler
+from miniai.check.batches import check_collate, check_loader, check_sampler
 
 
 class MySampler:
@@ -100,65 +100,6 @@ class Collects(MyBatchSampler):
                 yield batch
                 batch = []
         if batch and not self.drop: yield batch
-
-
-class BySlices(MyBatchSampler):
-    def __iter__(self):
-        indices = list(self.sampler)
-        return iter([indices[i*self.bs:(i+1)*self.bs] for i in range(len(self))])
-
-
-class ForgetsTheRest(MyBatchSampler):
-    def __iter__(self):
-        batch = []
-        for i in self.sampler:
-            batch.append(i)
-            if len(batch) == self.bs:
-                yield batch
-                batch = []
-
-
-class NeverDrops(MyBatchSampler):
-    def __init__(self, sampler, batch_size, drop_last=False): super().__init__(sampler, batch_size)
-
-
-class RoundsDown(MyBatchSampler):
-    def __len__(self): return len(self.sampler)//self.bs
-
-
-class EmptyBatch(MyBatchSampler):
-    def __iter__(self):
-        indices = list(self.sampler)
-        for i in range(0, len(indices) + 1, self.bs): yield indices[i:i+self.bs]
-
-
-class OwnIndices(MyBatchSampler):
-    def __iter__(self):
-        for i in range(len(self)): yield list(range(i*self.bs, min((i+1)*self.bs, len(self.sampler))))
-
-
-class Clears(MyBatchSampler):
-    "One list for all batches"
-    def __iter__(self):
-        batch = []
-        for i in self.sampler:
-            batch.append(i)
-            if len(batch) == self.bs:
-                yield batch
-                batch.clear()
-        if batch and not self.drop: yield batch
-
-
-class SlicesSampler(MyBatchSampler):
-    "A sampler can be looped over, but not sliced"
-    def __iter__(self): return (self.sampler[i*self.bs:(i+1)*self.bs] for i in range(len(self)))
-
-
-class OneEpoch(MyBatchSampler):
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.batches = MyBatchSampler.__iter__(self)
-    def __iter__(self): return self.batches
 
 
 def my_collate(samples):
@@ -316,11 +257,6 @@ EXERCISES = [
       (LosesOne, 'One index is missing'), (Seeded, 'seed nothing'), (NeverShuffles, 'must be random'),
       (Samples, 'indices, not samples'), (Rotates, 'as likely as any other'), (TakesNone, 'returns None'),
       (Unfinished, 'This is the stub')]),
-    (check_batch_sampler, [MyBatchSampler, Collects, BySlices],
-     [(ForgetsTheRest, 'The short batch at the end is missing'), (NeverDrops, 'drop_last=True leaves out'),
-      (RoundsDown, 'rounded up without'), (EmptyBatch, 'an empty batch'), (OwnIndices, 'need not be 0, 1, 2'),
-      (Clears, 'a new list'), (SlicesSampler, 'no [ ]'),
-      (OneEpoch, 'each epoch begins anew')]),
     (check_collate, [my_collate, by_kind, by_index],
      [(only_turns, 'still a list'), (single_floats, 'float64'), (joins, 'torch.cat'),
       (no_dicts, 'still a list'), (flat, 'call itself'), (cuts, 'refuses them by itself'),
