@@ -129,10 +129,12 @@ def run_all(page, url, name):
     page.get_by_role('menuitem', name='Run', exact=True).click()
     page.get_by_role('menuitem', name='Run All Cells', exact=True).click()
     prompts,end = page.locator('.jp-CodeCell .jp-InputPrompt'),time.monotonic() + 120
-    while not all(re.fullmatch(r'\[\d+\]:', text.strip()) for text in prompts.all_text_contents()):
+    def done(text): return re.fullmatch(r'(\[\d+\]:)?', text.strip())  # a collapsed cell shows no prompt
+    while not all(map(done, prompts.all_text_contents())):
         assert errors(page) == []  # Run All stops at the first
         assert time.monotonic() < end, f'{name} was not through after 120 s: {prompts.all_text_contents()}'
         page.wait_for_timeout(100)
+    page.locator('#jp-main-statusbar').get_by_text('| Idle').wait_for(timeout=60_000)  # the collapsed too
     assert errors(page) == []
 
 
