@@ -57,3 +57,12 @@ def fresh(code, **kwargs):
     "Run code in an interpreter of its own"
     return subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=120,
                           **kwargs)
+
+
+class Plain:
+    "An optimizer with what a loop needs and nothing more: no groups, no state"
+    def __init__(self, params, lr): self.params,self.lr = list(params),lr
+    def step(self):
+        for p in self.params: p.data -= self.lr*p.grad
+    def zero_grad(self):
+        for p in self.params: p.grad = None

@@ -1,7 +1,8 @@
 "What several tests need: a small learner and its data"
 import torch, torch.nn.functional as F
+from fastcore.foundation import L
 from torch import nn
-from miniai.loop import Learner
+from miniai.loop import CancelBatchException, CancelEpochException, CancelFitException, Learner
 from miniai.metrics import MetricsCB
 
 
@@ -40,3 +41,62 @@ class TwoInputs(nn.Module):
         super().__init__()
         self.l = nn.Linear(6, 3)
     def forward(self, a, b): return self.l(a + b)
+
+
+class Stranger:
+    "A learner written from COMPAT section 4 alone; all that it takes from us are the three exceptions"
+    def __init__(self, model, dls=(0,), loss_func=F.mse_loss, lr=0.1, cbs=None, opt_func=torch.optim.SGD):
+        self.model,self.dls,self.loss_func,self.lr,self.opt_func = model,dls,loss_func,lr,opt_func
+        self.cbs = L(cbs)
+
+    @property
+    def training(self): return self.model.training
+
+    def callback(self, name):
+        for cb in sorted(self.cbs, key=lambda cb: getattr(cb, 'order', 0)):
+            if hasattr(cb, name): getattr(cb, name)(self)
+
+    def __getattr__(self, name):
+        if name not in ('predict', 'get_loss', 'backward', 'step', 'zero_grad'): raise AttributeError(name)
+        return lambda: self.callback(name)
+
+    def level(self, name, cancel, body):
+        try:
+            try:
+                self.callback(f'before_{name}')
+                body()
+                self.callback(f'after_{name}')
+            except cancel: pass
+            finally: self.callback(f'cleanup_{name}')
+        except cancel: pass
+
+    def one_batch(self):
+        self.predict(); self.callback('after_predict')
+        self.get_loss(); self.callback('after_loss')
+        if not self.training: return
+        self.backward(); self.callback('after_backward')
+        self.step(); self.callback('after_step')
+        self.zero_grad()
+
+    def one_epoch(self, training):
+        self.model.train(training)
+        self.dl = self.dls.train if training else self.dls.valid
+        def batches():
+            for self.iter,self.batch in enumerate(self.dl):
+                self.level('batch', CancelBatchException, self.one_batch)
+        self.level('epoch', CancelEpochException, batches)
+
+    def fit(self, n_epochs=1, train=True, valid=True, cbs=None, lr=None):
+        guests = L(cbs)
+        self.cbs += guests
+        def epochs():
+            for self.epoch in self.epochs:
+                if train: self.one_epoch(True)
+                if valid:
+                    with torch.no_grad(): self.one_epoch(False)
+        try:
+            self.n_epochs,self.epochs = n_epochs,range(n_epochs)
+            if self.opt_func: self.opt = self.opt_func(self.model.parameters(), self.lr if lr is None else lr)
+            self.level('fit', CancelFitException, epochs)
+        finally:
+            for cb in guests: self.cbs.remove(cb)

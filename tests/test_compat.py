@@ -11,6 +11,7 @@ from miniai.learner import *
 from miniai.loop import EVENTS, ACTIONS
 from miniai.metrics import Mean
 from tests.conftest import ROOT
+from tests.small import Stranger
 
 FORBIDDEN = {'DataLoader', 'Subset', 'Sampler', 'x', 'init', 'nn', 'F', 'plt', 'T', 'download', 'torch', 'np'}
 NAMES = dict(
@@ -638,68 +639,73 @@ def test_a_whole_learner_model_pickles():
     assert pickle.loads(pickle.dumps(learn.model))(torch.ones(1, 6)).shape == (1, 3)
 
 
-class CourseLearner:
-    "A learner as a notebook brings it, with what section 4 of COMPAT says and nothing more"
-    def __init__(self, model, dls, loss_func, lr=0.1, cbs=None, opt_func=optim.SGD):
-        self.model,self.dls,self.loss_func,self.lr,self.opt_func = model,dls,loss_func,lr,opt_func
-        self.cbs = fc.L(cbs)
+# -- our callbacks with a learner of a notebook's own
 
-    @with_cbs('batch')
-    def _one_batch(self):
-        self.predict()
-        self.callback('after_predict')
-        self.get_loss()
-        self.callback('after_loss')
-        if not self.training: return
-        self.backward()
-        self.callback('after_backward')
-        self.step()
-        self.callback('after_step')
-        self.zero_grad()
-
-    @with_cbs('epoch')
-    def _one_epoch(self):
-        for self.iter,self.batch in enumerate(self.dl): self._one_batch()
-
-    def one_epoch(self, training):
-        self.model.train(training)
-        self.dl = self.dls.train if training else self.dls.valid
-        self._one_epoch()
-
-    @with_cbs('fit')
-    def _fit(self):
-        for self.epoch in self.epochs:
-            self.one_epoch(True)
-            with torch.no_grad(): self.one_epoch(False)
-
-    def fit(self, n_epochs=1):
-        self.n_epochs,self.epochs = n_epochs,range(n_epochs)
-        self.opt = self.opt_func(self.model.parameters(), self.lr)
-        self._fit()
-
-    def __getattr__(self, name):
-        if name in ('predict', 'get_loss', 'backward', 'step', 'zero_grad'): return partial(self.callback,
-                                                                                            name)
-        raise AttributeError(name)
-    def callback(self, name): run_cbs(self.cbs, name, self)
-    @property
-    def training(self): return self.model.training
+LEARNER_MODULES = 'loop metrics looking sched keep resume track steps replay'.split()
+OURS_ONLY = {'AccumulateCB', 'CheckpointCB', 'ReplayCB'}  # they say so
 
 
-def test_our_callbacks_work_with_a_learner_of_a_notebooks_own(capsys):
-    from miniai.sched import OneCycle, ParamScheduler, RecorderCB, sched_lin
-    from miniai.sgd import BatchSchedCB, EpochSchedCB
+def public_callbacks():
+    "All callbacks that the package hands out, by name"
+    modules = [importlib.import_module(f'miniai.{name}') for name in LEARNER_MODULES]
+    found = {name: getattr(m, name) for m in modules for name in m.__all__}
+    return {name: cls for name,cls in found.items()
+            if isinstance(cls, type) and issubclass(cls, Callback) and any(hasattr(cls, e) for e in EVENTS)}
+
+
+def made(name, cls, folder):
+    "A callback of each class as one would use it, with those that it needs"
+    from miniai.sched import sched_lin
+    with_arguments = dict(
+        ParamScheduler=lambda: cls('lr', sched_lin(0.1, 0)),
+        RecorderCB=lambda: cls(lr=lambda cb: cb.pg['lr']),
+        BaseSchedCB=lambda: cls(partial(lr_scheduler.StepLR, step_size=1)),
+        BatchSchedCB=lambda: cls(partial(lr_scheduler.StepLR, step_size=1)),
+        EpochSchedCB=lambda: cls(partial(lr_scheduler.ReduceLROnPlateau, patience=0)),
+        SaveBestCB=lambda: cls(folder/'best.pt'), CheckpointCB=lambda: cls(folder/'checkpoints'),
+        LogCB=lambda: cls(folder/'log.jsonl', every=1),
+        AccumulateCB=lambda: cls(2), ClipGradCB=lambda: cls(0.1),
+        MetricsCB=lambda: cls(Accuracy()), ProgressCB=lambda: cls(plot=True), DeviceCB=lambda: cls('cpu'))
+    return with_arguments.get(name, cls)()
+
+
+NOT_YET = 'SaveBestCB', 'CheckpointCB', 'ReplayCB'  # a bare AttributeError: save, learning, do_step
+not_yet = pytest.mark.xfail(reason='keep, resume and replay take more for granted, and do not say so')
+CALLBACKS = [pytest.param(n, marks=[not_yet]*(n in NOT_YET)) for n in public_callbacks()]
+
+
+@pytest.mark.parametrize('name', CALLBACKS)
+def test_each_of_our_callbacks_works_with_any_learner(name, tmp_path, capsys):
+    "With one that has what COMPAT section 4 promises and no more, as with ours; or it says what it needs"
     import matplotlib.pyplot as plt
-    plateau = EpochSchedCB(partial(lr_scheduler.ReduceLROnPlateau, patience=1))
-    many = [TrainCB(), DeviceCB('cpu'), MetricsCB(Accuracy()), ProgressCB(plot=True), RecorderCB(), plateau]
+    cls,results = public_callbacks()[name],[]
+    for learner in Learner, Stranger:
+        folder = tmp_path/learner.__name__
+        folder.mkdir()
+        cbs = [TrainCB()]*(name != 'TrainCB') + [MetricsCB(), made(name, cls, folder)]
+        learn = learner(get_model(), dls(), F.cross_entropy, 0.2, cbs, partial(optim.SGD, momentum=0.9))
+        if learner is Stranger and name in OURS_ONLY:
+            with pytest.raises(TypeError, match=f"{name} needs miniai's Learner"): learn.fit(3)
+            return
+        learn.fit(3)
+        rows = [line.split()[:4] for line in capsys.readouterr().out.splitlines()]
+        results.append((values(learn), rows, sorted(p.name for p in folder.iterdir())))
+    (ours,rows,files),(theirs,their_rows,their_files) = results
+    assert torch.equal(ours, theirs) and rows == their_rows and files == their_files
+    plt.close('all')
+
+
+def test_many_of_our_callbacks_with_a_learner_of_a_notebooks_own(capsys):
+    from miniai.sched import OneCycle, RecorderCB
+    import matplotlib.pyplot as plt
+    recorder = RecorderCB(lr=lambda cb: cb.pg['lr'])
+    many = [TrainCB(), DeviceCB('cpu'), MetricsCB(Accuracy()), ProgressCB(plot=True), recorder, OneCycle(0.3)]
     ours = Learner(get_model(), dls(), F.cross_entropy, cbs=many, opt_func=optim.SGD)
-    theirs = CourseLearner(get_model(), dls(), F.cross_entropy, cbs=many)
+    theirs = Stranger(get_model(), dls(), F.cross_entropy, cbs=many)
     ours.fit(2)
+    rates = recorder.recs['lr']
     theirs.fit(2)
-    assert torch.equal(values(ours), values(theirs))
+    assert torch.equal(values(ours), values(theirs)) and recorder.recs['lr'] == rates and len(set(rates)) > 5
     lines = [line.split()[:4] for line in capsys.readouterr().out.splitlines()]
     assert lines[:5] == lines[5:] and len(lines) == 10
-    for cb in (OneCycle(), ParamScheduler('lr', sched_lin(0.1, 0)), SingleBatchCB(), LRFinderCB(),
-               BatchSchedCB(partial(lr_scheduler.StepLR, step_size=1))):
-        CourseLearner(get_model(), dls(), F.cross_entropy, cbs=[TrainCB(), cb]).fit(1)
     plt.close('all')

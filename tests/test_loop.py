@@ -9,7 +9,8 @@ from miniai.learner import (Accuracy, Callback, CancelBatchException, CancelEpoc
                             MomentumLearner, ProgressCB, TrainCB, TrainLearner)
 from miniai.loop import ACTIONS, EVENTS, Host, Order, batch_size, loss_of, set_lr, split_batch, to_device
 from miniai.optim import SGD
-from tests.small import Quiet, TwoInputs, batches, make, net, weights
+from tests.conftest import Plain
+from tests.small import Quiet, Stranger, TwoInputs, batches, make, net, weights
 
 
 class Recorder(Callback):
@@ -78,21 +79,34 @@ class Guest(Callback):
     def before_fit(self, learn): pass
 
 
-@pytest.mark.parametrize('at', EVENTS)
+class ByMethods(TrainLearner):
+    "Its actions are methods, which its first callback writes down"
+for _a in ACTIONS: setattr(ByMethods, _a, lambda self, name=_a: getattr(self.cbs[0], name)(self))
+
+# With two batches in each part of two epochs, the four times of a batch's event are the first and the last
+# batch of training, then those of validation; those of an epoch's event are training and validation, twice
+MOMENTS = [(at, nth) for at in EVENTS for nth in (1, 2, 3, 4) if nth == 1 or not at.endswith('_fit')]
+
+
 @pytest.mark.parametrize('error', [CancelBatchException, CancelEpochException, CancelFitException, KeyError,
                                    KeyboardInterrupt])
-@pytest.mark.parametrize('nth', [1, 3])
-def test_every_cancel_from_every_event(at, error, nth):
-    rec,guest = Rec(at, error, nth),Guest()
-    learn = make([rec], batches(2), batches(2))
-    want,escaped = expected(at, error, nth)
-    if escaped:
-        with pytest.raises(error): learn.fit(2, cbs=guest)
-    else: learn.fit(2, cbs=guest)
-    assert rec.events == want
-    assert list(learn.cbs) == [rec]  # the guest is gone, whatever happened
-    rec.error = None
-    learn.fit(1)  # and the next fit works
+@pytest.mark.parametrize('cls', [Learner, ByMethods, Stranger])
+def test_every_cancel_from_every_event(cls, error):
+    for at,nth in MOMENTS:
+        rec,guest = Rec(at, error, nth),Guest()
+        learn = make([rec], batches(2), batches(2), cls=cls)
+        want,escaped = expected(at, error, nth)
+        try:
+            learn.fit(2, cbs=guest)
+            came = None
+        except error: came = error
+        assert (rec.events, came) == (want, escaped), f'{error.__name__} at {at}, time {nth}'
+        assert rec.events.count(at) >= nth, 'this moment was not reached'
+        assert list(learn.cbs) == [rec]  # the guest is gone, whatever happened
+        rec.error = None
+        rec.events.clear()
+        learn.fit(1, train=False)  # and the next fit works
+        assert rec.events == ['before_fit', *part(VALID, 2), 'after_fit', 'cleanup_fit']
 
 
 def test_callbacks_behind_the_one_that_cancels_do_not_hear_of_it():
@@ -177,13 +191,6 @@ def test_a_new_optimizer_each_fit_unless_kept():
 
 
 def test_opt_func_may_have_just_step_and_zero_grad():
-    class Plain:
-        def __init__(self, params, lr): self.params,self.lr = list(params),lr
-        def step(self):
-            with torch.no_grad():
-                for p in self.params: p -= self.lr*p.grad
-        def zero_grad(self):
-            for p in self.params: p.grad = None
     learn = make(opt_func=Plain)
     before = weights(learn)
     learn.fit(1)

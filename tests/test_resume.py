@@ -14,7 +14,7 @@ from miniai.track import LogCB, read_log
 from miniai.resume import CheckpointCB
 from miniai.sched import RecorderCB
 from tests import survivor
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Plain
 from tests.small import batches
 
 MOMENTS = 5  # in each configuration; the long test takes four times as many
@@ -242,13 +242,6 @@ def test_what_could_not_be_read_back_is_refused_at_once(tmp_path):
 
 
 def test_an_optimizer_without_a_state_is_mentioned(tmp_path, capsys):
-    class Plain:
-        def __init__(self, params, lr): self.params,self.lr = list(params),lr
-        def step(self):
-            with torch.no_grad():
-                for p in self.params: p -= self.lr*p.grad
-        def zero_grad(self):
-            for p in self.params: p.grad = None
     def build(where):
         torch.manual_seed(0)
         return Learner(nn.Linear(6, 3), survivor.Dls(batches(6), batches(2)), F.cross_entropy, 0.1,
