@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 from execnb.nbio import dict2nb, write_nb
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from nbdev.clean import clean_nb
 
 ROOT = Path(__file__).parents[1]
@@ -20,7 +21,10 @@ KEPT = ['jupyter']  # is a cell collapsed? settings.ini names the same key to nb
 class LessonClient(NotebookClient):
     async def async_execute_cell(self, cell, cell_index, **kwargs):
         if NOT_RUN.search(cell.source): return cell
-        return await super().async_execute_cell(cell, cell_index, **kwargs)
+        try: return await super().async_execute_cell(cell, cell_index, **kwargs)
+        except CellExecutionError as e:
+            e.add_note(f'in cell {cell_index}, {cell.id}')
+            raise
 
 
 def cleaned(nb):
@@ -38,13 +42,17 @@ def cleaned(nb):
 def executed(
     path,        # The notebook
     timeout=600, # Seconds that one cell may take
+    first='',    # Python to run before the first cell
+    changed=None,# What becomes of a code cell's source: a function of it
     **kwargs     # For the kernel's start: `env`
 ):
     "The notebook as it is after a run from top to bottom in a kernel of its own; the file stays as it was"
     nb = nbformat.read(path, as_version=4)
     for cell in nb.cells:
-        if cell.cell_type == 'code': cell.outputs,cell.execution_count = [],None
-    setup = f'import sys; sys.path.insert(0, {str(ROOT)!r})'  # as nbdev_test does
+        if cell.cell_type != 'code': continue
+        cell.outputs,cell.execution_count = [],None
+        if changed: cell.source = changed(cell.source)
+    setup = f'import sys; sys.path.insert(0, {str(ROOT)!r}); {first}'  # as nbdev_test does
     client = LessonClient(nb, timeout=timeout, record_timing=False, store_widget_state=False,
                           resources={'metadata': {'path': str(path.parent)}},
                           extra_arguments=[f'--IPKernelApp.exec_lines={setup}'])

@@ -1,0 +1,51 @@
+"""Every lesson with other seeds: its asserts hold for more than the random numbers that the page shows.
+
+Changed are the seeds that a reader can change in a lesson's cells, all by the same amount, so that those that
+were equal stay equal: the number in `torch.manual_seed(42)`, a generator's `.manual_seed(7)`, `random.seed(1)`,
+`default_rng(1)`, `seeded(1)`, `seed=1`. A cell that sets none draws other numbers too: the kernel starts with
+another seed. Left as they are: the library's own cells (`#| export`), the drawn data, which are the same for
+everyone, and a line that says `# this seed`: what comes of it, the lesson says, is about this very seed.
+"""
+import os, re
+import pytest
+from nbclient.exceptions import CellExecutionError
+from tests.conftest import LESSONS
+from tests.run_lessons import executed
+
+SEED = re.compile(r'\b((?:manual_seed|seed|default_rng|seeded)\(|seed *= *)(\d+)\b')
+START = 'import random, numpy, torch; [f({}) for f in (random.seed, numpy.random.seed, torch.manual_seed)]'
+ENV = os.environ | {'OMP_NUM_THREADS': '1', 'OMP_WAIT_POLICY': 'PASSIVE', 'HF_HUB_OFFLINE': '1'}
+
+
+def other_seeds(source, add):
+    "A cell's source with `add` added to its seeds"
+    if source.lstrip().startswith('#| export'): return source
+    return '\n'.join(line if '# this seed' in line else SEED.sub(lambda m: f'{m[1]}{int(m[2])+add}', line)
+                     for line in source.splitlines())
+
+
+def run(path, add):
+    "The notebook as it is after a run with other seeds"
+    return executed(path, first=START.format(add), changed=lambda source: other_seeds(source, add), env=ENV)
+
+
+def where(error):
+    "The cell that failed, the line in it, and what was wrong"
+    lines = re.sub(r'\x1b\[[0-9;]*m', '', error.traceback).strip().splitlines()
+    arrow = next((line for line in lines if re.match(r'-+> *\d+ ', line)), '')
+    return '\n'.join([*error.__notes__, arrow, lines[-1]])
+
+
+def test_changes_seeds():
+    cell = 'torch.manual_seed(42)\ng = torch.Generator().manual_seed(7)  # this seed\nf(n=3, seed=1)'
+    assert other_seeds(cell, 100) == cell.replace('42', '142').replace('seed=1', 'seed=101')
+    assert other_seeds(f'#| export\n{cell}', 100) == f'#| export\n{cell}'
+    assert other_seeds('def f(seed=3): seed_all(seed)', 1) == 'def f(seed=4): seed_all(seed)'
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('add', (1000, 2000, 3000))
+@pytest.mark.parametrize('path', [p for p in LESSONS if p.stem < '19'], ids=lambda p: p.stem)
+def test_holds_for_other_seeds(path, add):
+    try: run(path, add)
+    except CellExecutionError as e: pytest.fail(where(e), pytrace=False)
