@@ -55,7 +55,7 @@ class Registry:
 
     def _register(self, kind, name, value):
         "Store `value` as the attribute `name`, and note what it is"
-        if self._kinds.get(name) != kind: self._kinds.pop(name, None)  # what changes its kind goes to the end
+        if self._kinds.get(name) != kind: self._kinds.pop(name, None)  # a new kind goes to the end, as in nn
         self._kinds[name] = kind
         self._unsaved.discard(name)
         self.__dict__[name] = value
@@ -188,7 +188,7 @@ class Portable(Tree):
             if t.is_floating_point(): return t.to(*args, **kwargs)
             return t.to(torch.empty(0, device=t.device).to(*args, **kwargs).device)
         for _,p in self._own('parameter'):
-            grad,p.grad = p.grad,None
+            grad,p.grad = p.grad,None  # a gradient must be of its parameter's dtype
             p.data = move(p.data)  # the parameter stays the same object
             if grad is not None: p.grad = move(grad)
         for name,b in self._own('buffer'): self.__dict__[name] = move(b)

@@ -43,7 +43,7 @@ STATE = _models(nn.Module).buffered().state_dict()
 
 def _finds_its_parameters(k):
     '''`self.gain = …` calls `__setattr__(self, name, value)`, and so does `self.x = …` in your `__init__`:
-    note a Parameter's name; always store the value (`super().__setattr__`).'''
+    note a Parameter's name, not a plain tensor's; always store the value (`super().__setattr__`).'''
     m = k.Scale()
     m.n,m.table = 3,torch.ones(2)
     return m.n,[p is m.gain for p in m.parameters()]
@@ -189,7 +189,6 @@ def check_module(cls):  # Your base class, to be used as `torch.nn.Module` is
 @check('count_params')
 def check_count_params(f):  # Your `count_params(model, trainable=False)`
     "Check a function that counts the numbers in a model's parameters"
-    nested = nn.Sequential(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), nn.Linear(4, 2))
     frozen = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
     tied = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
     frozen[0].requires_grad_(False)
@@ -197,15 +196,17 @@ def check_count_params(f):  # Your `count_params(model, trainable=False)`
     def case(name, model, want, hint, **kwargs):
         twice = sum(p.numel() for _,p in model.named_parameters(remove_duplicate=False))
         frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
-        mistakes = {'Those are the frozen ones alone: without `trainable`, all count.': frozen or -1,
-                    'A frozen one has `requires_grad` False.': sum(p.numel() for p in model.parameters()),
+        what,none = ('leave them out', -1) if kwargs else ('without `trainable`, all count', 0)
+        mistakes = {f'Those are the frozen ones alone: {what}.': frozen or -1,
+                    'None counts: take all (`parameters()` goes into submodules by itself).': none,
+                    'A frozen one has `requires_grad` False.': sum(map(torch.numel, model.parameters())),
                     'That many tensors: a tensor holds `numel()` numbers.': len(list(model.parameters())),
                     '`parameters()` gives what is shared once; layers and state dict have it twice.': twice,
                     'Buffers (a mean, a counter) do not count.': want+sum(b.numel() for b in model.buffers())}
         return Case(name, lambda f: same(f(model, **kwargs), want, str(model), mistakes=mistakes), hint)
     each = 'Add up `numel()` over `model.parameters()`, which goes into submodules by itself.'
     return [case('one layer', nn.Linear(3, 4), 16, each), case('no parameters', nn.ReLU(), 0, each),
-            case('layers inside layers', nested, 26, each),
+            case('deeper', nn.Sequential(nn.Sequential(nn.Linear(3, 4)), nn.Linear(4, 2)), 26, each),
             case('frozen ones', frozen, 34, 'Without `trainable`, frozen parameters count.'),
             case('shared ones', tied, 24, each),
             case('the trained ones', frozen, 18, 'Those whose `requires_grad` is True.', trainable=True)]
@@ -219,9 +220,8 @@ def check_peek(f):  # Your `peek(model, name, *inputs)`
     def gives(f, name, want):
         same(f(model(), name, x), want, f'name {name!r}, a model of Linear, Tanh, the same Linear, Sigmoid',
              mistakes={
-            'That is what the whole model gives: put the hook on the submodule.': lambda: model()(x),
-            'That is its first call, with the inputs of the model; it is called twice: keep the last.':
-                lambda: twice(x),
+            'That is what the whole model gives: return what a hook is given.': lambda: model()(x),
+            'That is the first of two calls, with the inputs of the model: keep the last.': lambda: twice(x),
             'That is the layer called by hand: call the model, and let a hook listen.': lambda: x.sigmoid(),
             'That is what goes in. A forward hook gets `(module, inputs, output)`.': lambda: twice(x).tanh()})
     def looks_on(f, x):
@@ -232,10 +232,10 @@ def check_peek(f):  # Your `peek(model, name, *inputs)`
         hooks = [o for o in m.modules() if o._forward_hooks or o._forward_pre_hooks]
         require(not hooks, 'the hook is still there', x)
         same([o.training for o in m.modules()], modes, 'training, of each module', 'Look on, change nothing.')
-    def unknown(f): refused(ValueError, f, model(), '3.1', x)
-    hook = 'A forward hook on the submodule of that name gets `(module, inputs, output)`: keep the output.'
+    hook = 'A forward hook on it gets `(module, inputs, output)`: append that to a list, and return the last.'
+    deep = 'Its name has a dot: `dict(model.named_modules())` knows it, whatever it is in.'
     return [Case('a layer inside', lambda f: gives(f, '0', twice(twice(x).tanh())), hook),
-            Case('a layer in a layer', lambda f: gives(f, '3.0', model()(x)), hook),
+            Case('a layer in a layer', lambda f: gives(f, '3.0', model()(x)), deep),
             Case('the hook is gone', lambda f: looks_on(f, x), '`handle.remove()`, or `with`.'),
             Case('gone after an error', lambda f: looks_on(f, x[0, :1]), '`with` or `finally` always does.'),
-            Case('an unknown name', unknown, 'Raise a ValueError when no submodule has that name.')]
+            Case('unknown name', lambda f: refused(ValueError, f, model(), '3.1', x), 'Raise a ValueError.')]

@@ -36,6 +36,10 @@ def always_trainable(model, trainable=False): return count(model, True)
 
 def only_the_frozen(model, trainable=False):
     return sum(p.numel() for p in model.parameters() if p.requires_grad == trainable)
+def counts_only_if_trainable(model, trainable=False):
+    return sum(p.numel() for p in model.parameters() if trainable and p.requires_grad)
+def the_frozen_when_trainable(model, trainable=False):
+    return sum(p.numel() for p in model.parameters() if p.requires_grad is not trainable)
 def those_with_a_gradient(model, trainable=False):
     return sum(p.numel() for p in model.parameters() if p.grad is not None or not trainable)
 def counts_the_state_dict(model, trainable=False): return sum(t.numel() for t in model.state_dict().values())
@@ -77,6 +81,28 @@ def peek_by_submodule(model, name, *inputs):
 
 
 def peeks_at_the_model(model, name, *inputs): return model(*inputs)
+
+
+def forgets_what_it_heard(model, name, *inputs):
+    for path,m in model.named_modules():
+        if path == name: break
+    else: raise ValueError(name)
+    with m.register_forward_hook(lambda m,args,out: out): return model(*inputs)
+
+
+def looks_one_level_down(model, name, *inputs):
+    found,seen = dict(model.named_children()),[]
+    if name not in found: raise ValueError(name)
+    with found[name].register_forward_hook(lambda m,args,out: seen.append(out)): model(*inputs)
+    return seen[-1]
+
+
+def own_name_in_the_hook(model, name, *inputs):
+    found,kept = dict(model.named_modules()),None
+    if name not in found: raise ValueError(name)
+    def hook(m, args, out): kept = out  # noqa: F841
+    with found[name].register_forward_hook(hook): model(*inputs)
+    return kept
 
 
 def first_call(model, name, *inputs):
@@ -266,11 +292,16 @@ EXERCISES = [
      [(counts_tensors, '`numel()` numbers'), (counts_shared_twice, 'have it twice'),
       (counts_buffers, 'do not count'),
       (counts_one_level, 'goes into submodules by itself'), (ignores_trainable, '`requires_grad` False'),
-      (only_the_frozen, 'the frozen ones alone'), (those_with_a_gradient, '`requires_grad` is True'),
+      (only_the_frozen, 'None counts'), (counts_only_if_trainable, 'None counts'),
+      (the_frozen_when_trainable, 'alone: leave them out'), (only_the_frozen, 'alone: without `trainable`'),
+      (those_with_a_gradient, '`requires_grad` is True'),
       (counts_the_state_dict, 'do not count'),
       (always_trainable, 'frozen parameters count')]),
     (check_peek, [peek, peek_with_finally, peek_by_submodule],
-     [(peeks_at_the_model, 'what the whole model gives'), (first_call, 'keep the last'),
+     [(peeks_at_the_model, 'what the whole model gives'),
+      (forgets_what_it_heard, 'return what a hook is given'),
+      (looks_one_level_down, 'Its name has a dot'), (own_name_in_the_hook, 'append that to a list'),
+      (first_call, 'keep the last'),
       (takes_the_input, 'what goes in'),
       (leaves_the_hook, '`handle.remove()`'), (removes_if_all_goes_well, '`finally`'),
       (no_such_name, 'Raise a ValueError'),
