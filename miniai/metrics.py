@@ -58,9 +58,8 @@ def _as_metric(m, name):
         raise TypeError(f'the metric {name} is a class: metrics are objects, so write {m.__name__}()')
     if all(hasattr(m, a) for a in ('update', 'compute', 'reset')): return m
     if callable(m): return FuncMetric(m)
-    raise TypeError(f'the metric {name} is a {type(m).__name__}: it must be a function, or have update, '
-                    'compute '
-                    'and reset')
+    raise TypeError(f'the metric {name} is a {type(m).__name__}: it must be a function, '
+                    'or have update, compute and reset')
 
 def _named_metrics(ms, named):
     "Each metric by its name, which nobody else may have"
@@ -73,7 +72,7 @@ def _named_metrics(ms, named):
         found[name] = _as_metric(m, name)
     return found
 
-# %% ../nbs/16_metrics.ipynb #d054a12a
+# %% ../nbs/16_metrics.ipynb #16a0c11a
 def results_of(learn):
     "What metrics get: predictions, and the targets as a tuple of one or none (several are one tuple)"
     targets = split_batch(learn.batch, getattr(learn, 'n_inp', 1), getattr(learn, 'target_keys', TARGETS))[1]
@@ -84,6 +83,7 @@ def results_of(learn):
     preds = map_tensors(torch.Tensor.detach, preds)
     return preds,targets if len(targets) < 2 else (targets,)
 
+# %% ../nbs/16_metrics.ipynb #d054a12a
 def _number(name, value):
     try: return float(value)
     except Exception as e:

@@ -3,6 +3,7 @@ import re, subprocess, sys, textwrap
 from functools import partial
 from types import SimpleNamespace
 import pytest, torch, torch.nn.functional as F
+from hypothesis import given, settings, strategies as st
 from torch import nn
 from miniai.learner import Accuracy, Callback, MetricsCB, ProgressCB
 from miniai.metrics import FuncMetric, Mean, results_of
@@ -41,11 +42,10 @@ def test_metrics_agree_with_torchmetrics():
 
 
 def test_an_epoch_without_batches_is_an_error_that_says_which():
-    with pytest.raises(ValueError, match='the training loader gave no batch'): make([Quiet(Accuracy())],
-                                                                                    train=[],
-                                                                                    valid=None).fit(1)
-    with pytest.raises(ValueError, match='the validation loader gave no batch'): make([Quiet()],
-                                                                                      valid=[]).fit(1)
+    with pytest.raises(ValueError, match='the training loader gave no batch'):
+        make([Quiet(Accuracy())], train=[], valid=None).fit(1)
+    with pytest.raises(ValueError, match='the validation loader gave no batch'):
+        make([Quiet()], valid=[]).fit(1)
     learn = make([Quiet()], train=iter(batches()), valid=None)
     with pytest.raises(ValueError, match='used up'): learn.fit(2)
     assert [r['epoch'] for r in learn.history] == [0]
@@ -126,11 +126,9 @@ def test_accuracy_of_each_pixel():
     assert acc.compute() == (preds.argmax(1) == targ).float().mean()
 
 
-@pytest.mark.parametrize('ms,named', [((Accuracy(), Accuracy()), {}), ((Accuracy(),),
-                                                                       dict(Accuracy=Accuracy())),
-                                      ((), dict(loss=Accuracy())), ((), dict(epoch=Accuracy())),
-                                      ((F.mse_loss, F.mse_loss), {}),
-                                      ((), dict(train=Accuracy())), ((), dict(time=Accuracy()))], ids=str)
+@pytest.mark.parametrize('ms,named', [
+    ((Accuracy(), Accuracy()), {}), ((Accuracy(),), dict(Accuracy=Accuracy())),
+    ((F.mse_loss, F.mse_loss), {}), *(((), {name: Accuracy()}) for name in ('loss', 'epoch', 'train', 'time', 'fit'))], ids=str)
 def test_no_two_columns_have_one_name(ms, named):
     with pytest.raises(ValueError, match='is taken'): MetricsCB(*ms, **named)
 
@@ -194,6 +192,56 @@ def test_outputs_in_tuples_and_dictionaries():
         preds,targ = learn.get_preds()
         assert type(preds) in (tuple, dict)
         assert learn.history[-1]['share'] == pytest.approx(share(preds, targ).item())
+
+
+def tuple_out(out, _): return out,out.pow(2)
+def dict_out(out, _): return dict(a=out, b=out*2)
+def logits_out(out, _): return SimpleNamespace(logits=out, hidden=out*3)
+def share(out, targ): return (out.argmax(1) == targ).float().mean()
+
+WHOLE = {  # batch of x, y, z; the model's output; a metric of all predictions and targets; a loss
+    'pairs': (lambda x,y,z: (x, y), lambda out,_: out, share, F.cross_entropy),
+    'a dictionary': (lambda x,y,z: dict(x=x, label=y), lambda out,_: out, share, F.cross_entropy),
+    'several targets': (lambda x,y,z: (x, y, z), lambda out,_: out,
+                        lambda out,t: share(out, t[0]) + (out[:,0] - t[1]).abs().mean(),
+                        lambda out,y,z: F.cross_entropy(out, y) + F.mse_loss(out[:,0], z)),
+    'tuple outputs': (lambda x,y,z: (x, y), tuple_out, lambda out,t: share(out[0], t) + out[1].mean(),
+                      lambda out,t: F.cross_entropy(out[0], t)),
+    'dictionary outputs': (lambda x,y,z: dict(x=x, y=y), dict_out, lambda out,t: share(out['b'], t),
+                           lambda out,t: F.cross_entropy(out['a'], t)),
+    'logits': (lambda x,y,z: (x, y), logits_out, share, lambda out,t: F.cross_entropy(out.logits, t))}
+
+@pytest.mark.parametrize('kind', WHOLE)
+@settings(deadline=None, max_examples=15)
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_averages_equal_those_over_the_whole_set_at_once(kind, sizes):
+    as_batch,wrap,metric,loss = WHOLE[kind]
+    g,n = torch.Generator().manual_seed(sum(sizes)),sum(sizes)
+    data = torch.randn(n, 6, generator=g),torch.randint(0, 3, (n,), generator=g),torch.randn(n, generator=g)
+    valid = [as_batch(*parts) for parts in zip(*(t.split(sizes) for t in data))]
+    learn = make([Quiet(m=metric)], train=valid[:1], valid=valid, model=Outputs(wrap), loss_func=loss)
+    learn.fit(1)
+    _,y,z = data
+    with torch.no_grad(): out = learn.model.eval()(data[0])
+    targets = (y, z) if kind == 'several targets' else (y,)
+    seen = out.logits if kind == 'logits' else out
+    want = dict(m=metric(seen, targets if len(targets) > 1 else y).item(), loss=loss(out, *targets).item())
+    assert {k: learn.history[-1][k] for k in want} == pytest.approx(want, rel=1e-4)
+    assert learn.validate() == pytest.approx(want, rel=1e-4)
+
+
+@settings(deadline=None, max_examples=10)
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_a_collection_of_torchmetrics_equals_the_whole_set_at_once(sizes):
+    tm = pytest.importorskip('torchmetrics')
+    kinds = dict(task='multiclass', num_classes=3, average='macro')
+    both = tm.MetricCollection(dict(f1=tm.F1Score(**kinds), recall=tm.Recall(**kinds)))
+    (x,y), = batches(1, short=sum(sizes))
+    learn = make([Quiet(both)], valid=list(zip(x.split(sizes), y.split(sizes))))
+    learn.fit(1)
+    preds,targ = learn.get_preds()
+    for name,f in dict(f1=tm.functional.f1_score, recall=tm.functional.recall).items():
+        assert learn.history[-1][name] == pytest.approx(f(preds, targ, **kinds).item(), rel=1e-5)
 
 
 def test_metrics_without_targets():
