@@ -16,13 +16,10 @@ def _ranked(sizes):
 def _regression(sizes):
     "Numbers and what they should be; the batches are off by more and more"
     g = rng(sum(sizes))
-    targ = torch.randn(sum(sizes), generator=g)
-    off = torch.cat([torch.full((n,), 1. + 3*i) for i,n in enumerate(sizes)])
-    return targ + off*torch.randn(sum(sizes), generator=g),targ
+    targ,off = torch.randn(sum(sizes), generator=g),torch.tensor([1., 4., 7.])[:len(sizes)]
+    return targ + off.repeat_interleave(torch.tensor(sizes))*torch.randn(sum(sizes), generator=g),targ
 
-_FORGETS = 'reset() must forget everything that was collected.'
-
-def _case(name, data, reference, sizes, hint, before=None, mistakes=None):
+def _case(name, sizes, hint, data, reference, before=None, mistakes=None):
     def run(make):
         metric,(preds,targ) = make(),data(sizes)
         metric.reset()  # as the Learner does before each part of an epoch
@@ -36,54 +33,49 @@ def _case(name, data, reference, sizes, hint, before=None, mistakes=None):
         same(float(got), float(reference(preds, targ)), given=f'batches of {list(sizes)}', mistakes=known)
     return Case(name, run, hint)
 
+def _cases(one, two, short, before, **kwargs):
+    "What any metric must stand, with three hints, and what it is given before it is reset"
+    yield _case('one batch', (8,), one, **kwargs)
+    yield _case('two batches', (8, 8), two, **kwargs)
+    yield _case('a short last batch', (16, 16, 3), short, **kwargs)
+    hint = 'reset() must forget everything that was collected.'
+    yield _case('after reset', (8, 5), hint, before=before, **kwargs)
+
 @check('metric')
-def check_metric(
-    make,          # Makes a metric with reset, update and compute
-    reference=None # Of all predictions and targets; by default the share within the 3 largest scores
-):
+def check_metric(make, reference=None):  # Makes a metric; what to compare with, the share of the best 3
     "Check a metric of scores and labels on batches against the same computed on everything at once"
-    reference = reference or partial(_top_k, k=3)
-    case = partial(_case, data=_ranked, reference=reference)
-    yield case('one batch', sizes=(8,), hint='One update, then compute: is it the share of samples whose '
-               'label is among the k best? The check wants k=3.')
-    yield case('two batches', sizes=(8, 8), hint='The second update must add to the first, not replace it.')
-    yield case('a short last batch', sizes=(16, 16, 3), hint="Count samples, not batches: the mean of the "
-               "batches' means gives the short one too much weight.")
-    yield case('after reset', sizes=(8, 5), hint=_FORGETS,
-               before=lambda preds,targ: (preds, preds.argmin(1)))
+    return _cases('One update, then compute: is it the share of samples whose label is among the k best? '
+                  'The check wants k=3.', 'The second update must add to the first, not replace it.',
+                  "Count samples, not batches: the mean of the batches' means gives the short one too much "
+                  'weight.', lambda preds,targ: (preds, preds.argmin(1)),
+                  data=_ranked, reference=reference or partial(_top_k, k=3))
 
 @check('rmse')
 def check_rmse(make):  # Makes a metric with reset, update and compute
     "Check the root of the mean squared error over all samples"
-    case = partial(_case, data=_regression, reference=lambda preds,targ: (preds - targ).pow(2).mean().sqrt())
-    yield case('one batch', sizes=(8,), hint='The root of the mean of the squared differences.')
-    yield case('two batches', sizes=(8, 8),
-               hint='Take the root at the very end: the mean of two roots is not the root of the mean.')
-    yield case('a short last batch', sizes=(16, 16, 3),
-               hint='Add up squares and count samples; divide in compute().')
-    yield case('after reset', sizes=(8, 5), hint=_FORGETS, before=lambda preds,targ: (preds + 100, targ))
+    return _cases('The root of the mean of the squared differences.',
+                  'Take the root at the very end: the mean of two roots is not the root of the mean.',
+                  'Add up squares and count samples; divide in compute().',
+                  lambda preds,targ: (preds + 100, targ), data=_regression,
+                  reference=lambda preds,targ: (preds - targ).pow(2).mean().sqrt())
 
-def _answers(sizes, levels=10**6):
-    "Scores of questions, with or without equal ones, and yes or no; the first batch is all yes"
-    preds = torch.randint(levels, (sum(sizes),), generator=rng(sum(sizes)))/levels
+def _answers(sizes):
+    "Scores of which some are equal, and yes or no; of several batches the first one is all yes"
+    preds = torch.randint(8, (sum(sizes),), generator=rng(sum(sizes)))/8
     targ = (torch.rand(sum(sizes), generator=rng(1)) < 0.3 + 0.4*preds).long()
     if len(sizes) > 1: targ[:sizes[0]] = 1
     return preds,targ
 
 def _auc(preds, targ, equal=0.5):
     ones,zeros = preds[targ == 1][:,None],preds[targ == 0]
-    return ((ones > zeros) + equal*(ones == zeros)).mean()
+    return ((ones > zeros).float() + equal*(ones == zeros)).mean()
 
 @check('auc')
 def check_auc(make):  # Makes a metric with reset, update and compute
     "Check the share of pairs of a 1 and a 0 in which the 1 has the higher score"
-    case = partial(_case, data=_answers, reference=_auc)
-    yield case('one batch', sizes=(12,), hint='Of all pairs of a 1 and a 0: how often is the 1 higher?',
-               mistakes={'Turned round: the 1 must have the higher score.': lambda p,t: 1 - _auc(p, t)})
-    ties = {'Pairs with equal scores count half, not 0.': partial(_auc, equal=0.),
-            'Pairs with equal scores count half, not 1.': partial(_auc, equal=1.)}
-    yield case('equal scores', sizes=(40,), data=partial(_answers, levels=4), mistakes=ties,
-               hint='Pairs with equal scores count half; do they depend on the order of the samples?')
-    yield case('a batch of ones', sizes=(6, 16, 9), hint='Pairs go across batches, so no batch has a number '
-               'of its own: collect scores and targets, and count in compute().')
-    yield case('after reset', sizes=(8, 9), hint=_FORGETS, before=lambda preds,targ: (preds, 1 - targ))
+    mistakes = {f'Pairs with equal scores count half, not {e}.': partial(_auc, equal=e) for e in (0, 1)}
+    mistakes['Turned round: the 1 must have the higher score.'] = lambda p,t: 1 - _auc(p, t)
+    across = 'Pairs go across batches, and a batch may hold no 0 at all: collect, and count in compute().'
+    return _cases('Of all pairs of a 1 and a 0: in how many is the 1 higher? Equal ones count half.', across,
+                  across, lambda preds,targ: (preds, 1 - targ), data=_answers, reference=_auc,
+                  mistakes=mistakes)

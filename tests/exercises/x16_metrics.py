@@ -183,5 +183,5 @@ EXERCISES = [
     (check_auc, [AUC, BySearch, ByRanks],
      [(TiesLost, 'count half, not 0'), (TiesWon, 'count half, not 1'), (TurnedRound, 'Turned round'),
       (PairsOfBatches, 'Pairs go across batches'), (SkipsOneSided, 'Pairs go across batches'),
-      (PlainAccuracy, 'how often is the 1 higher'), (KeepsOld, 'must forget everything')]),
+      (PlainAccuracy, 'in how many is the 1 higher'), (KeepsOld, 'must forget everything')]),
 ]
