@@ -118,7 +118,7 @@ def to_cpu(x):
 # %% ../nbs/15_learner.ipynb #4c877d20
 def loss_of(learn, preds, *targets):
     "The learner's loss; where it is None, one that fits is picked at the first batch"
-    learn.loss_func = learn.loss_func or pick_loss(preds, targets)
+    if learn.loss_func is None: learn.loss_func = pick_loss(preds, targets)
     return explained_loss(learn.loss_func, preds, targets, getattr(learn, 'iter', '?'))
 
 # %% ../nbs/15_learner.ipynb #93aa2ab4
@@ -194,12 +194,21 @@ class Host:
         known = [*dir(type(self)), *self.__dict__, *named]
         raise AttributeError(f'{type(self).__name__} has no attribute {name}{near(name, known)}')
 
-# %% ../nbs/15_learner.ipynb #d4536d7b
+# %% ../nbs/15_learner.ipynb #df511a18
 def set_lr(opt, lr:float):
     "Set an optimizer's rate; of several groups the highest gets `lr`, and the others keep their share"
     highest = max(g['lr'] for g in opt.param_groups)
     for g in opt.param_groups: g['lr'] = g['initial_lr'] = lr*g['lr']/highest if highest else lr
 
+def _opt_for_fit(learn, lr:float, keep_opt:bool):
+    "The optimizer that was loaded, or the last one if it is to be kept, or a new one"
+    kept,learn.next_opt = learn.next_opt,None
+    if kept is None and (keep_opt or not learn.opt_func): kept = learn.opt
+    if kept is None and learn.opt_func: return learn._new_opt(lr)
+    if kept is not None and lr is not None: set_lr(kept, lr)
+    return kept
+
+# %% ../nbs/15_learner.ipynb #d4536d7b
 class Learner(Host):
     "A model, data, a loss and an optimizer, and the loop that trains the one with the others"
     opt,next_opt,do_step,first_iter,fits = None,None,True,0,0
@@ -218,21 +227,6 @@ class Learner(Host):
         self.model,self.dls,self.loss_func,self.lr,self.opt_func = model,as_loaders(dls),loss_func,lr,opt_func
         self.n_inp,self.target_keys,self.history = n_inp,target_keys,[]
 
-    @property
-    def training(self): return self.model.training
-
-    def _new_opt(self, lr:float=None):
-        "A new optimizer for the model's parameters"
-        lr = self.lr if lr is None else lr
-        return self.opt_func(self.model.parameters(), *(() if lr is None else (lr,)))
-
-    def _opt_for_fit(self, lr, keep_opt):
-        "The optimizer that was loaded, or the last one if it is to be kept, or a new one"
-        kept,self.next_opt = self.next_opt or (self.opt if keep_opt or not self.opt_func else None),None
-        if kept is None and self.opt_func: return self._new_opt(lr)
-        if kept is not None and lr is not None: set_lr(kept, lr)
-        return kept
-
     def fit(self,
         n_epochs:int=1,     # How many times to go through the data
         train:bool=True,    # Do the training part of each epoch?
@@ -248,7 +242,7 @@ class Learner(Host):
             self.n_epochs,self.epochs,self.fits = n_epochs,range(n_epochs),self.fits + 1
             self.learning,self.validating = train,valid and getattr(self.dls, 'valid', None) is not None
             self.n_inp = max(getattr(o, 'n_inp', 1) for o in [self, *self.cbs])  # TrainCB may know it
-            if train: self.opt = self._opt_for_fit(lr, keep_opt)
+            if train: self.opt = _opt_for_fit(self, lr, keep_opt)
             if resume: who_resumes(self.cbs).resume(self)
             self._fit()
 
@@ -278,6 +272,12 @@ class Learner(Host):
         for event in 'backward', 'after_backward': self.callback(event)
         if not self.do_step: return
         for event in 'step', 'after_step', 'zero_grad': self.callback(event)
+
+    @property
+    def training(self): return self.model.training
+    def _new_opt(self, lr:float=None):
+        lr = self.lr if lr is None else lr
+        return self.opt_func(self.model.parameters(), *(() if lr is None else (lr,)))
 
 # %% ../nbs/15_learner.ipynb #5df62b7d
 class TrainLearner(Learner):

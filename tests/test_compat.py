@@ -11,6 +11,7 @@ from miniai.learner import *
 from miniai.loop import EVENTS, ACTIONS
 from miniai.metrics import Mean
 from tests.conftest import ROOT
+from tests.exercises.x15_learner import OwnLearner
 from tests.small import Stranger
 
 FORBIDDEN = {'DataLoader', 'Subset', 'Sampler', 'x', 'init', 'nn', 'F', 'plt', 'T', 'download', 'torch', 'np'}
@@ -679,33 +680,36 @@ def test_each_of_our_callbacks_works_with_any_learner(name, tmp_path, capsys):
     "With one that has what COMPAT section 4 promises and no more, as with ours; or it says what it needs"
     import matplotlib.pyplot as plt
     cls,results = public_callbacks()[name],[]
-    for learner in Learner, Stranger:
+    for learner in Learner, Stranger, OwnLearner:
         folder = tmp_path/learner.__name__
         folder.mkdir()
         cbs = [TrainCB()]*(name != 'TrainCB') + [MetricsCB(), made(name, cls, folder)]
-        learn = learner(get_model(), dls(), F.cross_entropy, 0.2, cbs, partial(optim.SGD, momentum=0.9))
-        if learner is Stranger and name in OURS_ONLY:
+        learn = learner(get_model(), dls(), F.cross_entropy, 0.2, cbs)
+        if learner is not Learner and name in OURS_ONLY:
             with pytest.raises(TypeError, match=f"{name} needs miniai's Learner"): learn.fit(3)
-            return
+            continue
         learn.fit(3)
         rows = [line.split()[:4] for line in capsys.readouterr().out.splitlines()]
         results.append((values(learn), rows, sorted(p.name for p in folder.iterdir())))
-    (ours,rows,files),(theirs,their_rows,their_files) = results
-    assert torch.equal(ours, theirs) and rows == their_rows and files == their_files
+    for theirs,*their_texts in results:
+        torch.testing.assert_close(theirs, results[0][0])
+        assert their_texts == list(results[0][1:])
     plt.close('all')
 
 
-def test_many_of_our_callbacks_with_a_learner_of_a_notebooks_own(capsys):
+@pytest.mark.parametrize('learner', [Stranger, OwnLearner])
+def test_many_of_our_callbacks_with_a_learner_of_a_notebooks_own(learner, capsys):
+    "One that was written for it, and the one that lesson 15_learner ends with"
     from miniai.sched import OneCycle, RecorderCB
     import matplotlib.pyplot as plt
     recorder = RecorderCB(lr=lambda cb: cb.pg['lr'])
     many = [TrainCB(), DeviceCB('cpu'), MetricsCB(Accuracy()), ProgressCB(plot=True), recorder, OneCycle(0.3)]
-    ours = Learner(get_model(), dls(), F.cross_entropy, cbs=many, opt_func=optim.SGD)
-    theirs = Stranger(get_model(), dls(), F.cross_entropy, cbs=many)
+    ours,theirs = (cls(get_model(), dls(), F.cross_entropy, 0.1, many) for cls in (Learner, learner))
     ours.fit(2)
     rates = recorder.recs['lr']
     theirs.fit(2)
-    assert torch.equal(values(ours), values(theirs)) and recorder.recs['lr'] == rates and len(set(rates)) > 5
+    torch.testing.assert_close(values(ours), values(theirs))
+    assert recorder.recs['lr'] == rates and len(set(rates)) > 5
     lines = [line.split()[:4] for line in capsys.readouterr().out.splitlines()]
     assert lines[:5] == lines[5:] and len(lines) == 10
     plt.close('all')

@@ -397,6 +397,19 @@ def test_the_optimizers_life():
     assert learn.opt.param_groups[0]['lr'] == 0.1
 
 
+def test_a_loss_or_an_optimizer_that_counts_as_false_is_used():
+    class Falsy:
+        def __bool__(self): return False
+    class Loss(Falsy):
+        def __call__(self, preds, targ): return F.cross_entropy(preds, targ)*0 + 7
+    class Opt(Falsy, Plain): pass
+    learn = make(loss_func=Loss(), opt_func=Opt)
+    learn.fit(1)
+    first = learn.opt
+    learn.fit(1, keep_opt=True)
+    assert learn.loss == 7 and learn.opt is first
+
+
 def test_set_lr_keeps_the_proportions_of_groups():
     groups = [dict(params=[nn.Parameter(torch.zeros(1))], lr=lr) for lr in (0.1, 0.01)]
     opt = torch.optim.SGD(groups)

@@ -1,104 +1,104 @@
-"Checks of lesson 15_learner: the three levels of a loop, and a callback that adds noise"
+"Checks of lesson 15_learner: a callback that adds noise, and a whole learner that our callbacks work with"
 from types import SimpleNamespace
-import torch
-from miniai.loop import CancelBatchException, CancelEpochException, CancelFitException
+import torch, torch.nn.functional as F
+from miniai.loop import ACTIONS, EVENTS, CancelBatchException, CancelEpochException, CancelFitException
+from miniai.loop import Callback, Learner, TrainCB
 from .kit import Case, check, require, same
 
-def _reference(n_epochs, batches, callback):
-    def level(name, cancel, body):
-        try:
-            callback(f'before_{name}')
-            body()
-            callback(f'after_{name}')
-        except cancel: pass
-        finally:
-            try: callback(f'cleanup_{name}')
-            except cancel: pass
-    def epoch():
-        for _ in batches: level('batch', CancelBatchException, lambda: None)
-    def fit():
-        for _ in range(n_epochs): level('epoch', CancelEpochException, epoch)
-    level('fit', CancelFitException, fit)
-
-def _events(loop, n_epochs, n_batches, cancel_at, error):
-    "The events that a loop tells, up to the exception that leaves it"
-    events = []
-    def callback(name):
-        events.append(name)
-        if name == cancel_at and events.count(name) == 1: raise error()
-    try: loop(n_epochs, range(n_batches), callback)
-    except Exception as e:
-        if not isinstance(e, error or ()): raise
-        events.append(f'{type(e).__name__} came out')
-    return events
-
-_ALWAYS = 'cleanup must come whatever happens: put it into a `finally`.'
-
-@check('loop')
-def check_learner(loop):  # Called with n_epochs, batches, and `callback`, which takes an event's name
-    "Check the order of a loop's events, and what each cancel exception does to it"
-    def case(name, hint, n_epochs=1, n_batches=2, at=None, error=None):
-        def run(loop):
-            got,want = (_events(f, n_epochs, n_batches, at, error) for f in (loop, _reference))
-            if got == want: return
-            first = next(i for i,(g,w) in enumerate(zip([*got, None], [*want, None])) if g != w)
-            given = f'{n_epochs} epochs of {n_batches} batches'
-            if error: given += f', {error.__name__} at {at}'
-            here = slice(max(0, first-2), max(0, first-2) + 5)
-            require(False, f'event {first} is wrong', given, ' '.join(got[here]), ' '.join(want[here]))
-        return Case(name, run, hint)
-    yield case('no epochs', 'before_fit, after_fit and cleanup_fit come even then.', 0)
-    yield case('one epoch of one batch',
-               'before, then what is inside, then after, then cleanup; on each level.', 1, 1)
-    yield case('two epochs of two batches', 'The batch events come for each batch of each epoch.', 2, 2)
-    yield case('the fit cancelled before it began',
-               'before_fit belongs inside the `try`, and of what is cancelled its after is skipped.',
-               1, 1, 'before_fit', CancelFitException)
-    yield case('any other error',
-               'Catch the cancel exceptions only: another error travels on, after the cleanup, which '
-               'belongs into a `finally`; and before_batch inside the `try`.', 1, 1, 'before_batch', KeyError)
-    yield case('a batch cancelled',
-               'Catch CancelBatchException around each batch: its after is skipped, the next '
-               'batch follows.', 2, 2, 'before_batch', CancelBatchException)
-    yield case('an epoch cancelled from a batch',
-               "It is not the batch's exception: let it through to the epoch. "
-               + _ALWAYS, 2, 2, 'after_batch', CancelEpochException)
-    yield case('the fit cancelled from a batch',
-               'It leaves all levels, and each of them cleans up. ' + _ALWAYS,
-               2, 2, 'after_batch', CancelFitException)
-    yield case('a cancel from a cleanup',
-               'A cancel may come from the cleanup too: what it cancels is over already, '
-               'so catch it there.', 2, 2, 'cleanup_batch', CancelBatchException)
-
-def _noise(make, do_step, std):
+def _noise(make, std):
     "What a callback adds to a gradient of ones"
     p,unused = torch.nn.Parameter(torch.ones(1000)),torch.nn.Parameter(torch.ones(1))
     p.grad = torch.ones(1000)
     model = SimpleNamespace(parameters=lambda: iter([p, unused]), training=True)
     cb = make(std)
-    action = next((n for n in ('predict', 'get_loss', 'backward', 'step', 'zero_grad') if hasattr(cb, n)),
-                  None)
-    require(action is None, f'it has a method {action}',
-            hint='That is an action: it takes the place of the loop\'s own. '
-            'Name the method like an event between backward and step.')
-    require(hasattr(cb, 'after_backward'),
-            'it has no after_backward: nothing happens when the gradient is complete',
-            hint='The gradient is complete after backward, and used by step: between them is '
-                 '`after_backward`.')
-    cb.after_backward(SimpleNamespace(model=model, do_step=do_step, training=True))
+    action = next((n for n in ACTIONS if hasattr(cb, n)), None)
+    require(action is None, f'it has a method {action}', hint='That is an action: it takes the place of the '
+            "loop's own. Name the method like an event between backward and step.")
+    cb.after_backward(SimpleNamespace(model=model, do_step=True, training=True))
     return p.grad - 1
 
 @check('gradient noise')
 def check_grad_noise(make):  # Called with `std`, gives a callback
     "Check a callback that adds noise to complete gradients"
-    def quiet(make): same(_noise(make, True, 0.).abs().max(), torch.tensor(0.), given='std 0')
-    yield Case('no noise for std 0', quiet,
-               'p.grad += std*torch.randn_like(p.grad); leave out parameters without a gradient.')
+    def quiet(make): same(_noise(make, 0.).abs().max(), torch.tensor(0.), given='std 0')
+    yield Case('no noise for std 0', quiet, 'The gradient is complete `after_backward`, and used by step. '
+               'p.grad += std*torch.randn_like(p.grad), and leave out parameters without a gradient.')
     def noisy(make):
-        std = _noise(make, True, 0.5).std()
+        std = _noise(make, 0.5).std()
         require(abs(std - 0.5) < 0.1, 'the noise has another deviation than std', 'std 0.5', std, 0.5)
     yield Case('noise of the right size', noisy, 'Multiply by std, and change p.grad in place.')
-    def waits(make): same(_noise(make, False, 0.5).abs().max(), torch.tensor(0.),
-                          given='learn.do_step is False')
-    yield Case('none while gradients accumulate', waits,
-               'Look at learn.do_step: some batches end without a step.')
+
+class _Diary(TrainCB):
+    "Writes down the events, and does at some of them what `does` says"
+    def __init__(self, does):
+        super().__init__()
+        self.events,self.does = [],does
+        for name in EVENTS: setattr(self, name, lambda learn, name=name: self.told(learn, name))
+    def told(self, learn, name):
+        self.events.append(name)
+        if name in ACTIONS: getattr(TrainCB, name)(self, learn)
+        if name in self.does: self.events.append(self.does[name](learn) or '…')
+
+class _Second(Callback):
+    order = 1
+    def __init__(self, events): self.events = events
+    def before_fit(self, learn): self.events.append('(the callback of order 1)')
+
+class _Fails(Exception): "An error in a callback that cancels nothing"
+
+def _throws(error):
+    def throw(learn): raise error('from a callback')
+    return throw
+
+def _rate(learn): return f"rate {learn.opt.param_groups[0]['lr']:.3f}"
+def _state(learn): return f'epoch {learn.epoch}.{learn.iter} {_rate(learn)} grad {torch.is_grad_enabled()}'
+def _slower(learn):  # as a schedule does
+    n,groups = len(learn.dls.train),learn.opt.param_groups
+    if learn.training: groups[0]['lr'] *= 1 - (learn.epoch*n + learn.iter)/(learn.n_epochs*n)
+def _fewer_epochs(learn): learn.epochs = list(learn.epochs)[1:]  # as a bar takes the place of them
+def _fewer_batches(learn): learn.dl = list(learn.dl)[1:]
+
+def _trained(make, n_epochs, n_batches, fits, does):
+    "What a learner of that kind tells of, and the weights it ends with"
+    torch.manual_seed(0)
+    parts = [[(torch.randn(4, 2), torch.randn(4, 1)) for _ in range(n_batches)] for _ in range(2)]
+    model,diary,dls = torch.nn.Linear(2, 1),_Diary(does),SimpleNamespace(train=parts[0], valid=parts[1])
+    learn = make(model, dls, F.mse_loss, 0.1, [_Second(diary.events), diary])
+    try:
+        for _ in range(fits): learn.fit(n_epochs)
+    except _Fails: diary.events.append('the error came out')
+    return diary.events,[p.detach() for p in model.parameters()]
+
+@check('a learner')
+def check_learner(make):  # Called with model, dls, loss_func, lr, cbs; its objects have `fit(n_epochs)`
+    "Check the order of a learner's events, what a cancel does to it, and what callbacks find and may change"
+    def case(name, hint, n_epochs=2, n_batches=2, fits=1, **does):
+        def run(make):
+            (got,ws),(want,theirs) = (_trained(f, n_epochs, n_batches, fits, does) for f in (make, Learner))
+            if got == want: return same(ws, theirs, given='the weights at the end')
+            first = next(i for i,(g,w) in enumerate(zip([*got, None], [*want, None])) if g != w)
+            here,given = slice(max(0, first-2), first+2),f'{n_epochs} epochs of {n_batches} batches'
+            require(False, f'event {first} is wrong', given, ' '.join(got[here]), ' '.join(want[here]))
+        return Case(name, run, hint)
+    yield case('no epochs', 'All three events of a fit come even then. The lower `order` is told first.', 0)
+    yield case('one epoch of one batch', "The actions are events too: self.callback('predict'). From "
+               'backward to zero_grad all is for training only. Each part has its own epoch events.', 1, 1)
+    yield case('two of two', 'The batch events come for each batch of each part of each epoch.')
+    yield case('the fit cancelled at once', 'before_fit belongs inside the `try`. No after_fit then.',
+               before_fit=_throws(CancelFitException))
+    yield case('a batch cancelled', 'Its after is left out, its cleanup is not, and the next batch follows.',
+               before_batch=_throws(CancelBatchException))
+    yield case('any other error', 'Catch the cancel exceptions only. Others travel on after the cleanup, '
+               'which is in a `finally`.', before_batch=_throws(_Fails))
+    yield case('an epoch cancelled', 'One part of it ends. The batch lets the exception through, and '
+               'cleans up on the way: `finally`.', after_batch=_throws(CancelEpochException))
+    yield case('the fit cancelled', 'It leaves all levels, and each of them cleans up, in a `finally`.',
+               after_loss=_throws(CancelFitException))
+    yield case('a cancel from a cleanup', 'What it cancels is over already: catch it there too.',
+               cleanup_batch=_throws(CancelBatchException))
+    yield case('a schedule', 'It looks for opt at before_fit, then for epoch, n_epochs, iter, dls, training. '
+               'Validation has no gradients.', before_fit=_rate, before_batch=_slower, after_batch=_state)
+    yield case('a bar', 'Go through self.epochs and self.dl, set before before_fit and before_epoch: a '
+               'callback may set others.', before_fit=_fewer_epochs, before_epoch=_fewer_batches)
+    yield case('a second fit', 'Each fit makes its optimizer anew, with the rate that the learner was given.',
+               fits=2, before_batch=_slower, after_batch=_state)
