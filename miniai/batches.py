@@ -81,24 +81,25 @@ class BatchSampler(torch_data.BatchSampler):
         yield from batches[:len(self)]
         self.sampler.end_epoch()
 
-# %% ../nbs/09_dataloader.ipynb #32d8f00e
-def _like(x, pieces):
-    "A container like `x` that holds `pieces`; a list for a plain tuple"
-    if isinstance(x, tuple): return type(x)(*pieces) if hasattr(x, '_fields') else pieces
-    try: return type(x)(pieces)
-    except TypeError: return pieces
-
-def _misfit(batch, where):
-    "The error for samples that do not go together, None if nothing is found"
-    for i,x in enumerate(batch):
-        numbers = isinstance(x, (int, float)) and isinstance(batch[0], (int, float))
-        if type(x) is not type(batch[0]) and not numbers:
-            return TypeError(f'{where}the samples of a batch must be of one type, but sample 0 is of type '
-                             f'{type(batch[0]).__name__} and sample {i} of type {type(x).__name__}')
-        if getattr(x, 'shape', None) != getattr(batch[0], 'shape', None):
-            return ValueError(f'{where}tensors of different shapes make no batch: sample 0 has '
-                              f'{tuple(batch[0].shape)}, sample {i} has {tuple(x.shape)}. Bring them to one '
-                              'shape in the data set, or pass a collate_fn that pads')
+# %% ../nbs/09_dataloader.ipynb #19759112
+def collate(
+    batch:list, # Samples: tensors, arrays, numbers, strings, or nested containers of those
+    where=''    # In which field we are, for errors
+):              # The same structure, holding batches
+    "Put samples together into one batch, field by field"
+    if not len(batch): raise ValueError('there is nothing to collate: the list of samples is empty')
+    x = batch[0]
+    if make := _maker(x):
+        try: return make(batch)
+        except (RuntimeError, TypeError, ValueError) as e: raise _misfit(batch, where) or e from None
+    if isinstance(x, (Mapping, Sequence)):
+        path = where.removesuffix(': ') or 'field '
+        pieces = {name: collate(field, f'{path}[{name!r}]: ') for name,field in _fields(batch, where)}
+        return _like(x, pieces if isinstance(x, Mapping) else list(pieces.values()))
+    what = f'an array of {x.dtype}' if isinstance(x, np.ndarray) else f'of type {type(x).__name__}'
+    what = 'None' if x is None else what
+    raise TypeError(f"{where.removesuffix(': ') or 'a sample'} is {what}, and that makes no batch: return "
+                    'tensors, arrays, numbers, strings, or containers of those, or pass a collate_fn')
 
 # %% ../nbs/09_dataloader.ipynb #f6b4e75a
 def _stack_arrays(arrays): return torch.stack([torch.as_tensor(o) for o in arrays])
@@ -124,25 +125,24 @@ def _fields(batch, where):
     if isinstance(first, Mapping): return [(k, [x[k] for x in batch]) for k in first]
     return list(zip(getattr(first, '_fields', range(len(first))), zip(*batch)))
 
-# %% ../nbs/09_dataloader.ipynb #19759112
-def collate(
-    batch:list, # Samples: tensors, arrays, numbers, strings, or nested containers of those
-    where=''    # In which field we are, for errors
-):              # The same structure, holding batches
-    "Put samples together into one batch, field by field"
-    if not len(batch): raise ValueError('there is nothing to collate: the list of samples is empty')
-    x = batch[0]
-    if make := _maker(x):
-        try: return make(batch)
-        except (RuntimeError, TypeError, ValueError) as e: raise _misfit(batch, where) or e from None
-    if isinstance(x, (Mapping, Sequence)):
-        path = where.removesuffix(': ') or 'field '
-        pieces = {name: collate(field, f'{path}[{name!r}]: ') for name,field in _fields(batch, where)}
-        return _like(x, pieces if isinstance(x, Mapping) else list(pieces.values()))
-    what = f'an array of {x.dtype}' if isinstance(x, np.ndarray) else f'of type {type(x).__name__}'
-    what = 'None' if x is None else what
-    raise TypeError(f"{where.removesuffix(': ') or 'a sample'} is {what}, and that makes no batch: return "
-                    'tensors, arrays, numbers, strings, or containers of those, or pass a collate_fn')
+# %% ../nbs/09_dataloader.ipynb #32d8f00e
+def _like(x, pieces):
+    "A container like `x` that holds `pieces`; a list for a plain tuple"
+    if isinstance(x, tuple): return type(x)(*pieces) if hasattr(x, '_fields') else pieces
+    try: return type(x)(pieces)
+    except TypeError: return pieces
+
+def _misfit(batch, where):
+    "The error for samples that do not go together, None if nothing is found"
+    for i,x in enumerate(batch):
+        numbers = isinstance(x, (int, float)) and isinstance(batch[0], (int, float))
+        if type(x) is not type(batch[0]) and not numbers:
+            return TypeError(f'{where}the samples of a batch must be of one type, but sample 0 is of type '
+                             f'{type(batch[0]).__name__} and sample {i} of type {type(x).__name__}')
+        if getattr(x, 'shape', None) != getattr(batch[0], 'shape', None):
+            return ValueError(f'{where}tensors of different shapes make no batch: sample 0 has '
+                              f'{tuple(batch[0].shape)}, sample {i} has {tuple(x.shape)}. Bring them to one '
+                              'shape in the data set, or pass a collate_fn that pads')
 
 # %% ../nbs/09_dataloader.ipynb #b2deb6da
 def convert(

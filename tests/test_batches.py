@@ -1,12 +1,11 @@
 "miniai.batches against torch.utils.data"
-import random, warnings
+import warnings
 from collections import OrderedDict, defaultdict
 import numpy as np, pytest, torch
 import torch.utils.data as torch_data
 from hypothesis import given, settings, strategies as st
 from miniai.batches import (SUBSETS, BatchSampler, Dataset, IterableDataset, Sampler, Subset, collate,
                             columns, convert, is_lookup, random_split, whole_batches)
-from miniai.check import batches as kit
 from tests.loading import KINDS, Box, Custom, make_dataset, same
 
 fast = settings(deadline=None, max_examples=60)
@@ -159,37 +158,3 @@ def test_bad_input():
     with pytest.raises(ValueError, match='drop_last.*got 3'): BatchSampler(range(3), 2, 3)
     with pytest.raises(ValueError, match='negative'): random_split(range(3), [4, -1])
     with pytest.raises(NotImplementedError, match='needs an __iter__'): iter(IterableDataset())
-
-
-# ---- the kit ---------------------------------------------------------------------------------------------
-
-
-class Chars:
-    "Samples instead of indices"
-    def __init__(self, ds, shuffle): self.ds,self.shuffle = list(ds),shuffle
-    def __len__(self): return len(self.ds)
-    def __iter__(self): return iter(random.sample(self.ds, len(self.ds)) if self.shuffle else self.ds)
-
-
-class HalfShuffled(Sampler):
-    def __iter__(self):
-        n,half = len(self),len(self)//2
-        if not self.shuffle: return iter(range(n))
-        return iter(torch.randperm(half).tolist() + (torch.randperm(n-half)+half).tolist())
-
-
-def cats(samples): return torch.cat(samples) if isinstance(samples[0], torch.Tensor) else collate(samples)
-def float32(samples): return torch.tensor(samples) if isinstance(samples[0], float) else collate(samples)
-
-
-@pytest.mark.parametrize('check,mutant,hint', [
-    ('check_sampler', Chars, 'indices, not samples'),
-    ('check_sampler', HalfShuffled, 'as likely as any other'),
-    ('check_sampler', lambda ds, shuffle: iter(range(len(ds))), '__len__'),
-    ('check_sampler', lambda ds, shuffle: Sampler(ds), 'must be random'),
-    ('check_sampler', lambda ds, shuffle: Sampler(range(len(ds)-1), shuffle), 'range(n) goes from 0 to n-1'),
-    ('check_collate', lambda s: s, 'still a list'), ('check_collate', cats, 'torch.cat joins'),
-    ('check_collate', float32, 'float64')])
-def test_the_kit_refuses_mistakes(check, mutant, hint):
-    report = getattr(kit, check)(mutant)
-    assert not report.ok and hint in str(report), report

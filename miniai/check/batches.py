@@ -1,7 +1,7 @@
-"Checks of 09_dataloader: samplers, collating, and a loader without workers"
+"Checks of 09_dataloader: a sampler, padding, and loaders without workers"
 import inspect, time, traceback
-from collections import Counter, namedtuple
-import numpy as np, torch, torch.utils.data as _torch_data
+from collections import Counter
+import torch, torch.utils.data as _torch_data
 from miniai.tools.chance import seed_all
 from .kit import Case, check, require, rng, same
 
@@ -14,76 +14,47 @@ def outcome(f, *args):
         traceback.clear_frames(e.__traceback__)  # they hold PyTorch's iterator, and it holds workers
         return type(e)
 
-@check('sampler')
-def check_sampler(make):  # Your sampler: `make(ds, shuffle)`
-    "Check a sampler: the indices of a data set, in order or shuffled"
-    def in_order(n):
-        def run(make):
-            got = [i if i == 'x' else int(i) for i in make(['x']*n, False)]
-            same(got, list(range(n)), given=f'{n} samples, shuffle=False', mistakes={
-                'A sampler gives indices, not samples: 0, 1, 2 … up to len(ds)-1.': ['x']*n,
-                'One index is missing: range(n) goes from 0 to n-1 already.': list(range(n-1)),
-                'Indices begin with 0.': list(range(1, n+1))})
-        return Case(f'{n} in order', run, 'iter(range(len(ds))) gives the indices in order.')
-    def all_once(make):
-        got,hint = sorted(map(int, make(range(60), True))),'Some came twice: shuffle the list of indices.'
-        same(got, list(range(60)), given='60 samples, shuffle=True', hint=hint*(len(got) == 60))
-    def new_orders(make):
-        s = make(range(60), True)
-        a,b = list(s),list(s)
-        require(a != list(range(60)), 'it is not shuffled', got=a, hint='With shuffle it must be random.')
-        require(len(b) == 60, 'the second time there was nothing left', got=b, hint=AGAIN)
-        require(a != b, 'two epochs have one order', got=a, hint='Shuffle in __iter__, not in __init__. '
-                'And seed nothing.')
-    def spread(make):
-        s = make(range(3), True)
-        counts = Counter(tuple(map(int, s)) for _ in range(600))
-        require(len(counts) == 6 and min(counts.values()) > 50, 'some orders come too often',
-                got=dict(counts), want='each order of three about 100 times')
-    return [in_order(10), in_order(0),
-            Case('a length', lambda make: same([len(make(range(7), s)) for s in (False, True)], [7, 7]),
-                 '__len__ gives the number of indices.'),
-            Case('shuffled, each index comes once', all_once,
-                 'The same indices, in another order. (random.shuffle changes its list and returns None.)'),
-            Case('a new order in each epoch', new_orders),
-            Case('all orders are possible', spread,
-                 'Make each as likely as any other, as torch.randperm does.')]
+@check('balanced sampler')
+def check_balanced(make):  # Your sampler: `make(labels)`
+    "Check a sampler that gives as many samples of each class as the smallest one has"
+    labels = torch.tensor([7, 1, 7, 7]*12 + [0, 7, 7, 0, 7, 7, 0])
+    def as_many(make):
+        got = [int(i) for i in make(labels)]
+        require(sorted(got) != [0]*3 + [1]*3 + [7]*3, 'labels came', got=got, hint='Give places in labels.')
+        same({c: sum(int(labels[i] == c) for i in got) for c in (0, 1, 7)}, {0: 3, 1: 3, 7: 3}, mistakes={
+            'The smallest class decides for all. (In a set all tensors differ.)': {0: 3, 1: 12, 7: 40},
+            'Of each as many as of the smallest, not of the largest.': {0: 40, 1: 40, 7: 40},
+            'Nothing came: labels.unique() lists the classes that there are.': {0: 0, 1: 0, 7: 0}})
+        twice = any(len({int(i) for i in make(labels)}) < 9 for _ in range(20))
+        require(not twice, 'some came twice', hint='torch.randperm gives each place once.')
+        same(len(make(labels)), 9, hint='The length is how many an epoch gives: here 3*3.')
+    def drawn_anew(make):
+        s,orders,drawn = make(torch.tensor([5, 3, 5, 3, 5, 5, 5, 5])),Counter(),Counter()
+        for _ in range(600):
+            drawn.update(epoch := [int(i) for i in s])
+            orders[''.join('53535555'[i] for i in epoch)] += 1
+        def need(truth, hint): require(truth, 'some come too often', got=dict(orders), hint=hint)
+        need(not orders[''], AGAIN)
+        need(min(drawn[i] for i in range(8)) > 140, 'Draw the places anew: in __iter__, and seed nothing.')
+        need(len(orders) == 6 and min(orders.values()) > 55, 'Shuffle all of them together at the end.')
+    return [Case('as many of each class', as_many, 'For each class, draw as many of its places.'),
+            Case('drawn anew, in random order', drawn_anew)]
 
-_Point = namedtuple('_Point', 'x y')
+def filled(samples):
+    out = samples[0].new_zeros(len(samples), *map(max, zip(*(t.shape for t in samples))))
+    for o,t in zip(out, samples): o[tuple(map(slice, t.shape))] = t
+    return out
 
-@check('collate')
-def check_collate(f):  # Your collate function: takes a list of samples
-    "Check a collate function against PyTorch's"
-    def case(samples, name, hint=''):
-        want = _torch_data.default_collate(samples)
-        def run(f):
-            got = f(list(samples))
-            if isinstance(want, list) and type(got) is tuple: got = list(got)
-            same(got, want, given=samples, mistakes={
-                'This is still a list: torch.stack makes one tensor of tensors of one shape.': list(samples),
-                'This is the list of samples turned round: now make one tensor of each field.':
-                    lambda: list(zip(*samples)),
-                'torch.stack puts a new dimension in front; torch.cat joins along one that is there.':
-                    lambda: torch.cat(samples)})
-        return Case(name, run, hint)
-    def refuses(f):
-        samples = [(torch.ones(2), 1), (torch.ones(3), 2)]
-        got = outcome(f, samples)
-        require(isinstance(got, type), 'different shapes gave a batch', samples, got, 'an exception')
-    t,for_keys = torch.arange(6.),'For each key collate the values: {k: f([s[k] for s in samples]) …}.'
-    return [case([t[:2], t[2:4], t[4:]], 'tensors', 'If samples[0] is a tensor: torch.stack(samples).'),
-            case([3, 1, 4], 'whole numbers', 'torch.tensor(samples).'),
-            case([3., 1., 4.], 'floats become float64', "Python's floats are float64: dtype=torch.float64."),
-            case([True, False], 'truth values', 'torch.tensor(samples) keeps their type.'),
-            case(['a', 'b'], 'text stays', 'Text is left as it is, a list of strings.'),
-            case([(t[:2], 7), (t[2:4], 8)], 'pairs', 'zip(*samples) gives the fields; collate each of them.'),
-            case([(t[:2], 7)], 'a single pair', 'One sample makes a batch of one.'),
-            case([np.ones(2), np.zeros(2)], 'arrays', 'torch.as_tensor makes a tensor of an array.'),
-            case([dict(x=t[:2], y=1), dict(x=t[2:4], y=2)], 'dictionaries', for_keys),
-            case([dict(a=(t[:1], [1, 2.])), dict(a=(t[1:2], [3, 4.]))], 'containers in containers',
-                 'Let the function call itself for each field; tuples become lists.'),
-            case([_Point(t[:2], 1), _Point(t[2:4], 2)], 'named tuples', 'type(sample)(*fields) makes one.'),
-            Case('different shapes are refused', refuses, 'torch.stack refuses them by itself.')]
+@check('padding')
+def check_pad(f):  # Your collate function: takes a list of tensors
+    "Check a collate function that fills tensors up with zeros to one size"
+    def case(hint, *shapes):
+        samples = [torch.ones(s, dtype=torch.long) for s in shapes]
+        def run(f): same(f(samples), filled(samples), given=[tuple(s) for s in shapes])
+        return Case(' and '.join(map(str, shapes)), run, hint)
+    return [case('A row a sample, as long as the longest, zeros behind, of its dtype.', (2,), (5,), (1,)),
+            case('The last dimension differs here.', (1, 3, 4), (1, 3, 6)),
+            case('For each dimension, which sample is the longest?', (2, 5), (4, 3))]
 
 class Known(_torch_data.Dataset):
     "Pairs of a vector that begins with `i`, and `10*i`; sample 0 can be made slow, and another one broken"
@@ -106,12 +77,10 @@ def loaded(dl):
     return got
 
 def ids(batches): return [[int(i) for i in x[:,0]] for x,_ in batches]
-ONCE = 'Each sample must come once: batch i begins at i*batch_size.'
 
-def order_case(n, name, hint=ONCE, slow=False, **kwargs):
+def order_case(n, name, hint='Each comes once: batch i begins at i*batch_size.', slow=False, **kwargs):
     "The batches that PyTorch's loader gives, in that order; and the arguments that it takes to try"
-    plain = {k: v for k,v in kwargs.items() if k != 'num_workers'}
-    reference = [tuple(b) for b in _torch_data.DataLoader(Known(n), **plain)]
+    reference = [tuple(b) for b in _torch_data.DataLoader(Known(n), **kwargs | dict(num_workers=0))]
     given,want = f'{n} samples, ' + ', '.join(f'{k}={v}' for k,v in kwargs.items()),ids(reference)
     def run(make):
         dl = make(Known(n, slow), **kwargs)
@@ -123,22 +92,18 @@ def order_case(n, name, hint=ONCE, slow=False, **kwargs):
             'Samples are missing: is a batch one too short, or does the next one begin one too late?':
                 lambda: [b if i == 0 else b[1:] for i,b in enumerate(want)]})
         same(got, reference, given=given, hint='Fetch the samples of each batch, and collate them.')
-        require(len(dl) == len(want), 'len(loader) is wrong', given, len(dl), len(want),
-                'The number of batches: rounded up, or down with drop_last=True.')
+        same(len(dl), len(want), given=given, hint='The number of batches: rounded up; down with drop_last.')
         same(ids(loaded(dl)), want, given='the second epoch', hint=AGAIN)
     return Case(name, run),set(kwargs)
 
 def _shuffled(make):
     dl = make(Known(60), batch_size=4, shuffle=True)
     first,second = loaded(dl),loaded(dl)
-    for x,y in first:
-        require(torch.equal(x[:,0].long()*10, y), 'x and y do not belong together', got=(x[:,0], y),
-                hint='x and y must be taken at the same indices.')
+    for x,y in first: same(y, x[:,0].long()*10, hint='x and y must be taken at the same indices.')
     a,b = ids(first),ids(second)
     same(sorted(sum(a, [])), list(range(60)), given='60 samples, shuffle=True',
          hint='In a shuffled epoch too each sample comes once.')
-    groups = [sorted(x) for x in b]
-    together = sum(sorted(x) in groups for x in a)
+    together = sum(sorted(x) in map(sorted, b) for x in a)
     def never(wrong, problem, hint): require(not wrong, problem, got=a[:3], hint=hint)
     never(sum(a, []) == list(range(60)), 'it is not shuffled', 'shuffle=True: draw a random order each time.')
     never(not b, 'a second epoch is empty', AGAIN)
@@ -165,9 +130,8 @@ def _generator(make):
 
 def raises(make, **kwargs):
     got = outcome(lambda: list(make(Known(8, broken=5), batch_size=2, **kwargs)))
-    require(got is ZeroDivisionError, 'an error in a sample must come out of the loop as it is', got=got,
-            want=ZeroDivisionError,
-            hint='Catch nothing, and fetch each sample: who swallows an error loses one.')
+    same(got, ZeroDivisionError, given='a sample that raises an error',
+         hint='Catch nothing, and fetch each sample: who swallows an error loses one.')
 
 def takes(make, names):
     "Does `make` take arguments of these `names`?"
@@ -178,8 +142,7 @@ def takes(make, names):
 def loader_cases(make):
     "What every loader must do, as far as the arguments of `make` go"
     def summed(make):
-        got = list(make(Known(5), batch_size=2, collate_fn=lambda samples: sum(y for _,y in samples)))
-        same(got, [10, 50, 40])
+        same(list(make(Known(5), batch_size=2, collate_fn=lambda s: sum(y for _,y in s))), [10, 50, 40])
     cases = [order_case(6, 'two batches', batch_size=3),
              order_case(7, 'a short batch at the end', batch_size=3),
              order_case(7, 'drop_last', batch_size=3, drop_last=True),
@@ -193,7 +156,44 @@ def loader_cases(make):
                         batch_sampler=[[0, 4], [1], [2, 3]])]
     return [case for case,names in cases if takes(make, names)]
 
-@check('loader')
-def check_loader(make):  # Your loader: `make(dataset, batch_size=…, shuffle=…, …)`
-    "Check a loader without workers against PyTorch's, as far as its arguments go"
-    return loader_cases(make)
+class Ragged(Known):
+    "Sample i is i+1, up to 100 times over; `most` counts how many were fetched and not yet given"
+    asked = given = most = 0
+    def row(self, i): return torch.full((1 + 37*i % 100,), i+1)
+    def __getitem__(self, i):
+        i,self.asked = super().__getitem__(i)[1]//10,self.asked + 1
+        self.most = max(self.most, self.asked - self.given)
+        return self.row(i)
+    def epoch(self, dl):
+        self.given = self.asked
+        for x,lengths in dl:
+            want = [self.row(i) for i in (x.max(1).values - 1).tolist()]
+            same(x, filled(want), hint='Zeros behind, up to the longest of the batch.')
+            same(lengths, torch.tensor(list(map(len, want))), dtype=False, hint='How long was each before?')
+            self.given += len(x)
+            yield [int(t[0]) - 1 for t in want]
+
+@check('ragged loader')
+def check_ragged(make):  # Your loader: `make(dataset, batch_size, pool)`
+    "Check a loader that puts samples of like length together"
+    def whole(make):
+        got = list((ds := Ragged(507)).epoch(dl := make(ds, 8, 60)))
+        same(sorted(sum(got, [])), list(range(507)), hint='Each once: what is left at the end is a batch.')
+        same([len(b) for b in got], [8]*63 + [3], hint='What a pool leaves over goes into the next one.')
+        same(len(dl), 64, hint='The number of batches, rounded up.')
+        require(ds.asked == 507, f'{ds.asked} were fetched', hint='Fetch each once, when its turn comes.')
+        require(ds.most <= 60, f'{ds.most} waited', hint='At most `pool` may wait, with those left over.')
+    def mixed(make):
+        dl = make(ds := Ragged(512), 8, 64)
+        got,again = [[sorted(b) for b in ds.epoch(dl)] for _ in range(2)]
+        sizes = [[len(ds.row(i)) for i in b] for b in got]
+        longest,zeros = [max(s) for s in sizes],sum(8*max(s) - sum(s) for s in sizes)
+        rises = sum(a < b for a,b in zip(longest, longest[1:]))
+        def need(truth, problem, hint): require(truth, problem, got=longest[:16], hint=hint)
+        need(zeros < 10_000, f'{zeros} zeros were filled in', 'Sort what waits by length, then cut.')
+        need(12 < rises < 51, 'they come by length', 'Mix the batches of a pool.')
+        need(sum(sum(got[:32], [])) > 200*256, 'they come in order', 'Draw the samples at random.')
+        need(again, 'a second epoch is empty', AGAIN)
+        need(sum(b in again for b in got) < 32, 'the same meet', 'Shuffle in __iter__, and seed nothing.')
+    return [Case('an epoch', whole, 'A batch is a pair: one tensor with a row a sample, and the lengths.'),
+            Case('at random, with little padding', mixed)]

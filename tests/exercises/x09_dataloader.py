@@ -1,268 +1,359 @@
-"Lesson 09: a sampler, a batch sampler, a collate function and a loader of one's own."
+"Lesson 09: a sampler with as many of each class, padding in all dimensions, batches of like length."
 import random
+from collections import Counter, defaultdict
 from itertools import islice
-import numpy as np, torch
-from miniai.check.batches import check_collate, check_loader, check_sampler
+import numpy as np, torch, torch.nn.functional as F
+from torch.nn.utils.rnn import pad_sequence
+from miniai.batches import Sampler
+from miniai.check.batches import check_balanced, check_pad, check_ragged
 
 
-class MySampler:
-    def __init__(self, ds, shuffle=False): self.n,self.shuffle = len(ds),shuffle
-    def __len__(self): return self.n
-    def __iter__(self): return iter(torch.randperm(self.n).tolist() if self.shuffle else range(self.n))
+class MyBalanced:
+    def __init__(self, labels):
+        self.places = [(labels == c).nonzero().flatten() for c in labels.unique()]
+        self.n = min(map(len, self.places))
+    def __len__(self): return self.n*len(self.places)
+    def draw(self, places): return places[torch.randperm(len(places))[:self.n]]
+    def mix(self, idx): return idx[torch.randperm(len(idx))]
+    def __iter__(self): return iter(self.mix(torch.cat([self.draw(p) for p in self.places])).tolist())
 
 
-class ByRandom(MySampler):
+class ByRandom:
+    "Plain Python, and a generator"
+    def __init__(self, labels):
+        self.by_class = defaultdict(list)
+        for i,label in enumerate(labels.tolist()): self.by_class[label].append(i)
+        self.n = min(len(places) for places in self.by_class.values())
+    def __len__(self): return self.n*len(self.by_class)
     def __iter__(self):
-        indices = list(range(self.n))
-        if self.shuffle: random.shuffle(indices)
-        yield from indices
+        epoch = [i for places in self.by_class.values() for i in random.sample(places, self.n)]
+        random.shuffle(epoch)
+        yield from epoch
 
 
-class ByNumpy(MySampler):
+class OneWalk:
+    "A random order of everything, from which what is too much is left out: the large class comes early"
+    def __init__(self, labels):
+        self.labels,counts = labels.tolist(),Counter(labels.tolist())
+        self.n,self.size = min(counts.values()),min(counts.values())*len(counts)
+    def __len__(self): return self.size
     def __iter__(self):
-        for i in np.random.permutation(self.n) if self.shuffle else range(self.n): yield int(i)
+        seen = Counter()
+        for i in np.random.default_rng().permutation(len(self.labels)):
+            seen[self.labels[i]] += 1
+            if seen[self.labels[i]] <= self.n: yield i
 
 
-class BySample(MySampler):
+class Reshuffled(OneWalk):
     def __iter__(self):
-        return iter(random.sample(range(self.n), self.n) if self.shuffle else range(self.n))
+        epoch = list(super().__iter__())
+        np.random.shuffle(epoch)
+        return iter(epoch)
 
 
-class Seeded(MySampler):
+class Tensors(MyBalanced):
+    "Indices as numbers in tensors; the order by sorting random numbers"
+    def mix(self, idx): return idx[torch.rand(len(idx)).argsort()]
+    def __iter__(self): return iter(self.mix(torch.cat([self.draw(p) for p in self.places])))
+
+
+class Largest(MyBalanced):
+    def __init__(self, labels):
+        super().__init__(labels)
+        self.n = max(map(len, self.places))
+    def draw(self, places): return places[torch.arange(self.n) % len(places)]
+
+
+class Everything(MyBalanced):
+    def draw(self, places): return places
+
+
+class FromSet(OneWalk):
+    "Counts tensors, each of which is another key"
+    def __init__(self, labels):
+        super().__init__(labels)
+        self.n = min(Counter(labels).values())
+        self.places = [(labels == c).nonzero().flatten().tolist() for c in set(labels)]
+    def __iter__(self): return iter([random.choice(p) for p in self.places])
+
+
+class FromZero(MyBalanced):
+    "Takes it that the classes are 0, 1, 2 …"
+    def __init__(self, labels):
+        self.places = [(labels == c).nonzero().flatten() for c in range(int(labels.max())+1)]
+        self.n = min(map(len, self.places))
+
+
+class Replaced(MyBalanced):
+    def draw(self, places): return places[torch.randint(len(places), (self.n,))]
+
+
+class Labels(MyBalanced):
+    def __init__(self, labels):
+        super().__init__(labels)
+        self.labels = labels
+    def __iter__(self): return (self.labels[i].item() for i in super().__iter__())
+
+
+class WholeLength(MyBalanced):
+    def __len__(self): return sum(map(len, self.places))
+
+
+class ChosenOnce(MyBalanced):
+    def __init__(self, labels):
+        super().__init__(labels)
+        self.places = [self.draw(p) for p in self.places]
+
+
+class Once(MyBalanced):
+    def __init__(self, labels):
+        super().__init__(labels)
+        self.epoch = list(super().__iter__())
+    def __iter__(self): return iter(self.epoch)
+
+
+class UsedUp(Once):
+    def __init__(self, labels):
+        super().__init__(labels)
+        self.iterator = iter(self.epoch)
+    def __iter__(self): return self.iterator
+
+
+class Seeded(MyBalanced):
     def __iter__(self):
-        order = torch.randperm(self.n, generator=torch.Generator().manual_seed(42))
-        return iter(order.tolist() if self.shuffle else range(self.n))
+        torch.manual_seed(0)
+        return super().__iter__()
 
 
-class NeverShuffles(MySampler):
-    def __iter__(self): return iter(range(self.n))
+class InBlocks(MyBalanced):
+    def mix(self, idx): return idx
 
 
-class Samples(MySampler):
-    def __init__(self, ds, shuffle=False): self.ds,self.n,self.shuffle = ds,len(ds),shuffle
-    def __iter__(self): return iter(random.sample(list(self.ds), self.n) if self.shuffle else self.ds)
+class InTurn(MyBalanced):
+    "One of each class, then again"
+    def mix(self, idx): return idx.view(len(self.places), -1).t().flatten()
 
 
-class ShufflesOnce(MySampler):
-    def __init__(self, ds, shuffle=False):
-        self.indices = torch.randperm(len(ds)).tolist() if shuffle else list(range(len(ds)))
-    def __len__(self): return len(self.indices)
-    def __iter__(self): return iter(self.indices)
+class Stub:
+    def __init__(self, *args): raise NotImplementedError
 
 
-class UsedUp(MySampler):
-    def __init__(self, ds, shuffle=False):
-        super().__init__(ds, shuffle)
-        self.indices = MySampler.__iter__(self)
-    def __iter__(self): return self.indices
+def my_pad(samples):
+    longest = [max(sizes) for sizes in zip(*(t.shape for t in samples))]
+    out = samples[0].new_zeros(len(samples), *longest)
+    for row,t in zip(out, samples): row[tuple(slice(n) for n in t.shape)] = t
+    return out
 
 
-class DrawsWithReplacement(MySampler):
-    def __iter__(self):
-        return iter(torch.randint(0, self.n, (self.n,)).tolist() if self.shuffle else range(self.n))
+def by_functional(samples):
+    longest = torch.tensor([t.shape for t in samples]).max(0).values
+    def fill(t):
+        more = (longest - torch.tensor(t.shape)).tolist()
+        return F.pad(t, [n for m in reversed(more) for n in (0, m)])
+    return torch.stack([fill(t) for t in samples])
 
 
-class LosesOne(MySampler):
-    def __iter__(self): return iter(range(self.n - 1))
+def by_recursion(samples, shape=None):
+    "Fills a dimension, then each of what is in it"
+    shape = shape or [max(sizes) for sizes in zip(*(t.shape for t in samples))]
+    def fill(t, shape):
+        if not shape: return t
+        pieces = [fill(o, shape[1:]) for o in t]
+        pieces += [torch.zeros(shape[1:], dtype=t.dtype)]*(shape[0] - len(t))
+        return torch.stack(pieces)
+    return torch.stack([fill(t, shape) for t in samples])
 
 
-class Rotates(MySampler):
-    "Begins at another index in each epoch, and goes on in order"
-    first = 0
-    def __iter__(self):
-        if self.shuffle: self.first += 7
-        return iter([(self.first + i) % self.n for i in range(self.n)])
-
-
-class TakesNone(MySampler):
-    "random.shuffle returns None"
-    def __iter__(self):
-        indices = list(range(self.n))
-        return iter(random.shuffle(indices) if self.shuffle else indices)
-
-
-class MyBatchSampler:
-    def __init__(self, sampler, batch_size, drop_last=False):
-        self.sampler,self.bs,self.drop = sampler,batch_size,drop_last
-    def __len__(self): return len(self.sampler)//self.bs if self.drop else -(-len(self.sampler)//self.bs)
-    def __iter__(self):
-        indices = iter(self.sampler)
-        while batch := list(islice(indices, self.bs)):
-            if len(batch) == self.bs or not self.drop: yield batch
-
-
-class Collects(MyBatchSampler):
-    def __iter__(self):
-        batch = []
-        for i in self.sampler:
-            batch.append(i)
-            if len(batch) == self.bs:
-                yield batch
-                batch = []
-        if batch and not self.drop: yield batch
-
-
-def my_collate(samples):
-    first = samples[0]
-    if isinstance(first, torch.Tensor): return torch.stack(samples)
-    if isinstance(first, dict): return {k: my_collate([s[k] for s in samples]) for k in first}
-    if hasattr(first, '_fields'): return type(first)(*(my_collate(list(f)) for f in zip(*samples)))
-    if isinstance(first, (tuple, list)): return [my_collate(list(f)) for f in zip(*samples)]
-    if isinstance(first, str): return samples
-    if isinstance(first, float): return torch.tensor(samples, dtype=torch.float64)
-    if isinstance(first, int): return torch.tensor(samples)
-    return torch.stack([torch.as_tensor(s) for s in samples])
-
-
-def by_kind(samples):
-    "A dictionary of ways to collate"
-    x = samples[0]
-    if isinstance(x, dict): return type(x)((k, by_kind([s[k] for s in samples])) for k in x)
-    if hasattr(x, '_fields'): return x._make(map(by_kind, zip(*samples)))
-    if isinstance(x, (list, tuple)): return [by_kind(f) for f in zip(*samples)]
-    ways = {str: list, float: np.asarray, int: torch.tensor, bool: torch.tensor, np.ndarray: np.stack,
-            torch.Tensor: torch.stack}
-    got = ways[type(x)](samples)
-    return torch.from_numpy(got) if isinstance(got, np.ndarray) else got
-
-
-def by_index(samples):
-    "Fields by their number, and numpy for all that is no tensor"
-    samples,x = list(samples),samples[0]
-    if isinstance(x, str): return samples
-    if hasattr(x, 'keys'): return {k: by_index([s[k] for s in samples]) for k in x.keys()}
-    if isinstance(x, (list, tuple)):
-        fields = [by_index([s[i] for s in samples]) for i in range(len(x))]
-        return fields if type(x) in (list, tuple) else type(x)(*fields)
-    if not isinstance(x, torch.Tensor): samples = [torch.from_numpy(np.asarray(s)) for s in samples]
+def by_cat(samples):
+    "Dimension after dimension, zeros joined on"
+    for d in range(samples[0].dim()):
+        n = max(t.shape[d] for t in samples)
+        def zeros(t): return t.new_zeros(*t.shape[:d], n - t.shape[d], *t.shape[d+1:])
+        samples = [torch.cat([t, zeros(t)], d) for t in samples]
     return torch.stack(samples)
 
 
-def only_turns(samples): return list(zip(*samples)) if isinstance(samples[0], tuple) else samples
-def single_floats(samples):
-    return torch.tensor(samples) if isinstance(samples[0], float) else my_collate(samples)
-def joins(samples): return torch.cat(samples) if isinstance(samples[0], torch.Tensor) else my_collate(samples)
-def no_dicts(samples): return samples if isinstance(samples[0], dict) else my_collate(samples)
+def only_stacks(samples): return torch.stack(samples)
+def sequences(samples): return pad_sequence(samples, batch_first=True)
+def as_floats(samples): return my_pad(samples).float()
 
 
-def flat(samples):
-    "Does not call itself"
-    x = samples[0]
-    if not isinstance(x, dict): return my_collate(samples)
-    return {k: torch.stack([torch.as_tensor(s[k]) for s in samples]) for k in x}
+def upright(samples): return pad_sequence(samples) if samples[0].dim() == 1 else my_pad(samples)
 
 
-def keeps_tuples(samples):
-    "Right at the top, where a tuple does, but not inside"
-    x = samples[0]
-    if isinstance(x, dict): return {k: keeps_tuples([s[k] for s in samples]) for k in x}
-    return tuple(map(keeps_tuples, zip(*samples))) if type(x) is tuple else my_collate(list(samples))
+def in_front(samples):
+    out = my_pad(samples)*0
+    for row,t in zip(out, samples): row[tuple(slice(-n, None) for n in t.shape)] = t
+    return out
 
 
-def cuts(samples):
-    "Cuts tensors to the shortest"
-    x = samples[0]
-    if type(x) is not tuple or not isinstance(x[0], torch.Tensor): return my_collate(samples)
-    n = min(len(s[0]) for s in samples)
-    return [torch.stack([s[0][:n] for s in samples]), torch.tensor([s[1] for s in samples])]
+def last_only(samples):
+    n = max(t.shape[-1] for t in samples)
+    return torch.stack([F.pad(t, (0, n - t.shape[-1])) for t in samples])
 
 
-class MyLoader:
-    def __init__(self, dataset, batch_size=1, shuffle=False, drop_last=False):
-        self.dataset,self.batches = dataset,MyBatchSampler(MySampler(dataset, shuffle), batch_size, drop_last)
-    def __len__(self): return len(self.batches)
+def like_the_largest(samples):
+    "Takes the shape of the sample that has the most numbers"
+    out = torch.zeros(len(samples), *max(samples, key=torch.Tensor.numel).shape, dtype=samples[0].dtype)
+    for row,t in zip(out, samples): row[tuple(slice(n) for n in t.shape)] = t
+    return out
+
+
+class MyRagged:
+    def __init__(self, dataset, batch_size, pool): self.dataset,self.bs,self.pool = dataset,batch_size,pool
+    def __len__(self): return -(-len(self.dataset)//self.bs)
+    def order(self): return iter(Sampler(self.dataset, shuffle=True))
+    def fetch(self, i): return self.dataset[i]
+    def mix(self, batches): random.shuffle(batches)
+    def sort(self, waiting): waiting.sort(key=len)
+    def batch(self, samples): return pad_sequence(samples, True),torch.tensor([len(t) for t in samples])
     def __iter__(self):
-        for idx in self.batches: yield my_collate([self.dataset[i] for i in idx])
+        indices,left = self.order(),[]
+        while new := [self.fetch(i) for i in islice(indices, self.pool - len(left))]:
+            waiting = left + new
+            self.sort(waiting)
+            full = len(waiting)//self.bs*self.bs
+            batches = [waiting[i:i+self.bs] for i in range(0, full, self.bs)]
+            left = waiting[full:]
+            del waiting, new
+            self.mix(batches)
+            yield from map(self.batch, batches)
+        if left: yield self.batch(left)
 
 
-class WithMore(MyLoader):
-    def __init__(self, dataset, batch_size=1, shuffle=False, drop_last=False, sampler=None,
-                 collate_fn=my_collate):
-        self.dataset,self.collate = dataset,collate_fn
-        self.batches = MyBatchSampler(sampler or MySampler(dataset, shuffle), batch_size, drop_last)
+class Neighbours(MyRagged):
+    "Keeps the pool full, and takes a piece of it from a random place"
     def __iter__(self):
-        for idx in self.batches: yield self.collate([self.dataset[i] for i in idx])
+        waiting = []
+        for i in self.order():
+            waiting.append(self.fetch(i))
+            if len(waiting) == self.pool: yield self.take(waiting)
+        while waiting: yield self.take(waiting)
+    def take(self, waiting):
+        waiting.sort(key=len)
+        start = random.randrange(max(len(waiting) - self.bs, 0) + 1)
+        samples = waiting[start:start+self.bs]
+        del waiting[start:start+self.bs]
+        return self.batch(samples)
 
 
-class AllInOne:
-    "No class of its own inside, and a generator"
-    def __init__(self, dataset, batch_size=1, shuffle=False, drop_last=False, generator=None):
-        self.dataset,self.bs,self.shuffle,self.drop = dataset,batch_size,shuffle,drop_last
-        self.generator = generator
-    def cut(self, order):
-        for i in range(0, len(order), self.bs):
-            if i + self.bs <= len(order) or not self.drop: yield order[i:i+self.bs]
-    def __len__(self): return len(list(self.cut(range(len(self.dataset)))))
+class ByTensors(MyRagged):
+    "Sorts places by argsort, mixes by randperm, and gives lists"
     def __iter__(self):
-        n = len(self.dataset)
-        order = torch.randperm(n, generator=self.generator).tolist() if self.shuffle else list(range(n))
-        return (my_collate([self.dataset[i] for i in idx]) for idx in self.cut(order))
+        order,waiting = torch.randperm(len(self.dataset)).tolist(),[]
+        while order or waiting:
+            n = self.pool - len(waiting)
+            waiting += [self.dataset[i] for i in order[:n]]
+            order = order[n:]
+            places = torch.tensor([len(t) for t in waiting]).argsort(descending=True)
+            cut = len(waiting) % self.bs if order or len(waiting) > self.bs else 0
+            for idx in [places[cut:].split(self.bs)[i] for i in torch.randperm((len(places)-cut)//self.bs)]:
+                yield list(self.batch([waiting[i] for i in idx]))
+            if cut == 0 and len(waiting) < self.bs:
+                yield list(self.batch(waiting))
+                return
+            waiting = [waiting[i] for i in places[:cut]]
 
 
-class WithRandom(MyLoader):
-    "Shuffles by `random.shuffle`, as the first exercise allows"
-    def __init__(self, dataset, batch_size=1, shuffle=False, drop_last=False):
-        self.dataset,self.batches = dataset,Collects(ByRandom(dataset, shuffle), batch_size, drop_last)
-
-
-class Rounds(MyLoader):
-    def __len__(self): return len(self.dataset)//self.batches.bs
-
-
-class Lists(MyLoader):
+class OnePoolAtATime(MyRagged):
+    "A short batch at the end of each pool"
     def __iter__(self):
-        for idx in self.batches: yield [self.dataset[i] for i in idx]
+        indices = self.order()
+        while waiting := [self.fetch(i) for i in islice(indices, self.pool)]:
+            self.sort(waiting)
+            batches = [waiting[i:i+self.bs] for i in range(0, len(waiting), self.bs)]
+            self.mix(batches)
+            yield from map(self.batch, batches)
 
 
-class Generator(MyLoader):
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.generator = MyLoader.__iter__(self)
-    def __iter__(self): return self.generator
+class LosesTheRest(MyRagged):
+    def __iter__(self): return (b for b in super().__iter__() if len(b[0]) == self.bs)
 
 
-class Separately(MyLoader):
-    "Draws one order for x and another one for y"
-    def __iter__(self):
-        for a,b in zip(self.batches, self.batches):
-            yield [my_collate([self.dataset[i][0] for i in a]), my_collate([self.dataset[i][1] for i in b])]
+class TooMany(MyRagged):
+    "Fetches a whole pool on top of what was left"
+    def __init__(self, dataset, batch_size, pool): super().__init__(dataset, batch_size, pool + batch_size)
 
 
-class AsksForAll(MyLoader):
-    "Asks the data set for a list of samples"
-    def __iter__(self):
-        for idx in self.batches: yield my_collate(self.dataset[idx])
+class AllAtOnce(MyRagged):
+    def __init__(self, dataset, batch_size, pool): super().__init__(dataset, batch_size, len(dataset))
 
 
-class Swallows(MyLoader):
-    def __iter__(self):
-        for idx in self.batches:
-            try: yield my_collate([self.dataset[i] for i in idx])
-            except Exception: continue
+class FetchesTwice(MyRagged):
+    "Asks for a sample to see how long it is, and again for the batch"
+    def fetch(self, i): return self.dataset[i] if len(self.dataset[i]) else None
 
 
-class SeedsAll(MyLoader):
+class LooksAhead(MyRagged):
+    "All lengths at the start"
+    def __init__(self, dataset, batch_size, pool):
+        super().__init__(dataset, batch_size, pool)
+        self.lengths = [len(dataset[i]) for i in range(len(dataset))]
+
+
+class Unsorted(MyRagged):
+    def sort(self, waiting): pass
+
+
+class ShortFirst(MyRagged):
+    def mix(self, batches): pass
+
+
+class InOrder(MyRagged):
+    def order(self): return iter(range(len(self.dataset)))
+
+
+class SeedsAll(MyRagged):
     def __iter__(self):
         torch.manual_seed(0)
-        return MyLoader.__iter__(self)
+        random.seed(0)
+        return super().__iter__()
 
 
-class Unfinished:
-    def __init__(self, *args, **kwargs): raise NotImplementedError
+class UsedUpLoader(MyRagged):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.batches = super().__iter__()
+    def __iter__(self): return self.batches
+
+
+class WrongLength(MyRagged):
+    def __len__(self): return len(self.dataset)//self.bs
+
+
+class FullWidth(MyRagged):
+    "As wide as the longest of all"
+    def batch(self, samples):
+        x,lengths = super().batch(samples)
+        return F.pad(x, (0, 100 - x.shape[1])),lengths
+
+
+class PaddedLengths(MyRagged):
+    def batch(self, samples):
+        x = pad_sequence(samples, True)
+        return x,torch.tensor([len(row) for row in x])
+
+
+class OnlyX(MyRagged):
+    def batch(self, samples): return pad_sequence(samples, True)
 
 
 EXERCISES = [
-    (check_sampler, [MySampler, ByRandom, ByNumpy, BySample],
-     [(ShufflesOnce, 'not in __init__'), (UsedUp, 'begin anew'), (DrawsWithReplacement, 'Some came twice'),
-      (LosesOne, 'One index is missing'), (Seeded, 'seed nothing'), (NeverShuffles, 'must be random'),
-      (Samples, 'indices, not samples'), (Rotates, 'as likely as any other'), (TakesNone, 'returns None'),
-      (Unfinished, 'This is the stub')]),
-    (check_collate, [my_collate, by_kind, by_index],
-     [(only_turns, 'still a list'), (single_floats, 'float64'), (joins, 'torch.cat'),
-      (no_dicts, 'still a list'), (flat, 'call itself'), (cuts, 'refuses them by itself'),
-      (keeps_tuples, 'tuples become lists')]),
-    (check_loader, [MyLoader, WithMore, AllInOne, WithRandom],
-     [(Rounds, 'The number of batches'), (Lists, 'A batch holds all the x'),
-      (Generator, 'in __iter__, not in __init__'), (Separately, 'same indices'), (Swallows, 'Catch nothing'),
-      (AsksForAll, 'one sample at a time'),
-      (SeedsAll, 'each epoch needs its own order')])]
+    (check_balanced, [MyBalanced, ByRandom, Reshuffled, Tensors],
+     [(Largest, 'not of the largest'), (Everything, 'The smallest class decides'),
+      (FromSet, 'all tensors differ'), (FromZero, 'lists the classes that there are'),
+      (Replaced, 'each place once'), (Labels, 'Give places'), (WholeLength, 'how many an epoch gives'),
+      (ChosenOnce, 'in __iter__'), (Once, 'in __iter__'), (UsedUp, 'begin anew'), (Seeded, 'seed nothing'),
+      (InBlocks, 'Shuffle all of them together'), (InTurn, 'Shuffle all of them together'),
+      (OneWalk, 'Shuffle all of them together'), (Stub, 'This is the stub')]),
+    (check_pad, [my_pad, by_functional, by_recursion, by_cat],
+     [(only_stacks, 'as long as the longest'), (sequences, 'The last dimension differs'),
+      (as_floats, 'of its dtype'), (upright, 'A row a sample'), (in_front, 'zeros behind'),
+      (last_only, 'For each dimension'), (like_the_largest, 'For each dimension')]),
+    (check_ragged, [MyRagged, Neighbours, ByTensors],
+     [(OnePoolAtATime, 'goes into the next one'), (LosesTheRest, 'what is left at the end'),
+      (TooMany, 'At most `pool` may wait'), (AllAtOnce, 'At most `pool` may wait'),
+      (FetchesTwice, 'Fetch each once'), (LooksAhead, 'Fetch each once'), (Unsorted, 'Sort what waits'),
+      (ShortFirst, 'Mix the batches'), (InOrder, 'Draw the samples at random'), (SeedsAll, 'seed nothing'),
+      (UsedUpLoader, 'begin anew'), (WrongLength, 'rounded up'), (FullWidth, 'the longest of the batch'),
+      (PaddedLengths, 'How long was each before'), (OnlyX, 'A batch is a pair'), (Stub, 'This is the stub')])]
