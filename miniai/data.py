@@ -29,6 +29,7 @@ def _many(dataset):
     many = _many(dataset.dataset)
     return many and (lambda idx: many([dataset.indices[i] for i in idx]))
 
+# %% ../nbs/10_workers.ipynb #7c41e0aa
 def _few(idx): return str(list(idx)[:8]) if len(idx) < 9 else f'{str(list(idx)[:8])[:-1]}, …]'
 
 class _noted:
@@ -109,7 +110,7 @@ def _check_dataset(ds, batch_size, has_sampler):
         f'a data set is asked for sample 0, 1, 2…, but this {kind} has keys: pass a part of it')
     if isinstance(ds, torch_data.IterableDataset): return
     if not hasattr(ds, '__getitem__') and not hasattr(ds, '__getitems__'):
-        hint = ': let it inherit from IterableDataset' if hasattr(ds, '__iter__') else ''
+        hint = ': a stream is a class that inherits from IterableDataset' if hasattr(ds, '__iter__') else ''
         raise TypeError(f'a data set needs __getitem__, and {kind} has none{hint}')
     if not has_sampler and not hasattr(ds, '__len__'): raise TypeError(
         f'{kind} has no __len__, so there is no telling which indices to draw: define it, or pass a sampler')
@@ -262,7 +263,7 @@ class DataLoader(torch_data.DataLoader):
             raise ValueError(f'this is not a state of a DataLoader: {sorted(missing)} missing')
         mine = self.batch_size,len(_generators(self))
         theirs = state['batch_size'],len(state['generators'])
-        if mine != theirs: raise ValueError(f'batch_size, number of generators: {theirs}, but {mine} here')
+        if mine != theirs: raise ValueError(f'batch_size, generators: {theirs} in the state, {mine} here')
         for g,s in zip(_generators(self), state['generators']): g.set_state(s)
         self._resume,self._state,self._seed,self._epoch = dict(state),None,state['seed'],state['epoch']
 

@@ -309,11 +309,11 @@ def test_resume_in_a_later_epoch_of_kept_workers():
 
 def test_resume_refuses_what_does_not_fit():
     state = DataLoader(Custom(8), 4).state_dict()
-    with pytest.raises(ValueError, match=r'\(4, 0\), but \(2, 0\) here'):
+    with pytest.raises(ValueError, match=r'\(4, 0\) in the state, \(2, 0\) here'):
         DataLoader(Custom(8), 2).load_state_dict(state)
     with pytest.raises(ValueError, match='not a state of a DataLoader'):
         DataLoader(Custom(8), 2).load_state_dict({'epoch': 3})
-    with pytest.raises(ValueError, match=r'\(4, 0\), but \(4, 1\) here'):
+    with pytest.raises(ValueError, match=r'\(4, 0\) in the state, \(4, 1\) here'):
         DataLoader(Custom(8), 4, generator=torch.Generator()).load_state_dict(state)
 
 
@@ -662,7 +662,7 @@ BAD = [  # what a beginner gets wrong: ours
     ({'train': [1], 'test': [2]}, {}, TypeError, 'this dict has keys'),
     ('some/folder', {}, TypeError, "'some/folder' is text"),
     (Lengthless(), {}, TypeError, 'Lengthless has no __len__'),
-    ((i for i in range(3)), {}, TypeError, 'generator has none: let it inherit from IterableDataset'),
+    ((i for i in range(3)), {}, TypeError, 'generator has none: a stream is a class that'),
     (None, {}, TypeError, 'needs __getitem__, and NoneType has none'),
     ([], dict(shuffle=True), ValueError, 'the data set is empty'),
     (range(4), dict(batch_size=0), ValueError, 'batch_size must be a whole number, 1 or more, or .*got 0'),

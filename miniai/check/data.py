@@ -55,8 +55,8 @@ def check_share(make):  # Your stream: `make(n)` gives 0 to n-1, shared among th
                 same(sorted(got), list(range(n)), given=f'n={n}, num_workers={workers}, epoch {epoch}',
                      mistakes={
                          AGAIN*(epoch == 2): [],
-                         'Each worker gives all of them: get_worker_info() tells which of how many it is.':
-                             sorted(list(range(n))*workers),
+                         'Each worker gives all of them: which of how many it is, get_worker_info() tells in '
+                         '__iter__, not before.': sorted(list(range(n))*workers),
                          "Some are missing: is what is left over by n//num_workers nobody's share?":
                              list(range(n//max(workers, 1)*workers))})
                 require(len(busy) >= min(n, workers), 'not every worker gives something', got=pairs)
@@ -127,12 +127,12 @@ def check_resume(make):  # Your loader: `make(dataset, batch_size)`
             same(got, rest, given=f'stopped after {k} of 4 batches', mistakes={
                 'The epoch begins anew: leave out the batches that were given.': given + rest,
                 'One batch too many is left out.': rest[1:],
-                'The last batch comes again.': given[-1:] + rest})
+                'The last batch comes again. Is it counted after its yield?': given[-1:] + rest})
             again = [listed(b) for b in other]
             same(sorted(sum(again, [])), list(range(10)), given='the epoch after that',
                  hint='Only the first loop goes on: the next one is a whole epoch.')
         hint = 'Save the order, or the random state it was drawn from, and how many batches were given.'
-        return Case(f'after {k} batches', run, hint)
+        return Case(f'stopped after batch {k}', run, hint)
     def plain(make):
         _,state,_,_ = begun(make, 2)
         torch.save(state, file := io.BytesIO())

@@ -55,6 +55,13 @@ class OnlyWithWorkers(MyStream):
         return iter(range(info.id, self.n, info.num_workers))
 
 
+class AsksTooEarly(MyStream):
+    def __init__(self, n):
+        self.n,info = n,get_worker_info()
+        self.me,self.k = (info.id, info.num_workers) if info else (0, 1)
+    def __iter__(self): return iter(range(self.me, self.n, self.k))
+
+
 class TwoForEver(MyStream):
     def __iter__(self):
         info = get_worker_info()
@@ -206,6 +213,17 @@ class RepeatsLast(KeepsSeed):
     def load_state_dict(self, state): self.resume = state['seed'],max(state['done']-1, 0)
 
 
+class CountsTooLate(KeepsSeed):
+    "Counts a batch when the next one is asked for"
+    def __iter__(self):
+        self.seed,skip = self.resume or (random.getrandbits(40), 0)
+        self.resume,self.done = None,skip
+        order = random.Random(self.seed).sample(range(len(self.dataset)), len(self.dataset))
+        for i in range(skip*self.bs, len(order), self.bs):
+            yield [self.dataset[j] for j in order[i:i+self.bs]]
+            self.done += 1
+
+
 class Reshuffles(KeepsSeed):
     def load_state_dict(self, state): self.resume = random.getrandbits(40),state['done']
 
@@ -242,7 +260,8 @@ class Unfinished:
 
 EXERCISES = [
     (check_share, [MyStream, ByModulo, InPieces, BySlicing],
-     [(Everybody, 'Each worker gives all of them'), (LosesTheRest, 'Some are missing'),
+     [(Everybody, 'Each worker gives all of them'), (AsksTooEarly, '__iter__, not before'),
+      (LosesTheRest, 'Some are missing'),
       (OnlyWithWorkers, 'get_worker_info() is None'),
       (TwoForEver, 'Worker `info.id`'), (OnlyTheFirst, 'not every worker'), (OneEpoch, 'begin anew'),
       (NotAStream, 'inherit from IterableDataset'), (Stub, 'This is the stub')]),
@@ -252,7 +271,7 @@ EXERCISES = [
       (loses_last, 'none left out'), (wraps, 'hand it over'), (unfinished, 'This is the stub')]),
     (check_resume, [KeepsOrder, KeepsSeed, KeepsRandomState],
      [(BeginsAnew, 'leave out the batches that were given'), (SkipsOneMore, 'One batch too many'),
-      (RepeatsLast, 'The last batch comes again'),
+      (RepeatsLast, 'The last batch comes again'), (CountsTooLate, 'counted after its yield'),
       (Reshuffles, 'the random state it was drawn from'), (StaysShort, 'the next one is a whole epoch'),
       (SavesItself, 'not your own objects'), (LiveState, 'Hand out a copy'),
       (SameOrder, 'Draw a new order in __iter__'), (Unfinished, 'This is the stub')])]
