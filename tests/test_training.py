@@ -9,6 +9,7 @@ from miniai.losses import cross_entropy
 from miniai.layers import Dropout, Linear, ReLU, Sequential
 from miniai.optim import SGD, Adam
 from miniai.training import Dataset, fit, get_dls, loss_batch, report
+from tests.conftest import Plain
 
 quick = settings(deadline=None, max_examples=40)
 
@@ -127,13 +128,6 @@ def test_any_mix_of_parts(our_model, our_loss, our_opt, our_dl):
 
 def test_home_made_optimizer_and_bare_batches():
     "An optimizer needs only step and zero_grad; a loader is anything that iterates"
-    class Plain:
-        def __init__(self, params, lr): self.params,self.lr = list(params),lr
-        @torch.no_grad()
-        def step(self):
-            for p in self.params: p -= self.lr*p.grad
-        def zero_grad(self):
-            for p in self.params: p.grad = None
     x,y = items(30)
     model,batches = linear(),cut(*items(30), [10, 10, 10])
     before = F.cross_entropy(model(x), y).item()
