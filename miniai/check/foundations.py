@@ -1,10 +1,10 @@
 "Checks of lesson 14_foundations: delegating, a decorator with arguments, attributes for a while"
 from copy import copy
-from types import SimpleNamespace
+from argparse import Namespace
 from .kit import Case, check, require, same
 from .matmul import refused
 
-def _held(): return SimpleNamespace(lr=0.1, name='inner', double=lambda x: 2*x)
+def _held(): return Namespace(lr=0.1, name='inner', double=lambda x: 2*x)
 
 @check('spy')
 def check_spy(make):  # `Spy(inner)`: passes questions on to `inner` and keeps the names in `asked`
@@ -84,7 +84,7 @@ def check_retry(retry):  # `retry(times, error)`: a decorator that calls again w
     yield Case('name and docstring', named, '@wraps(f) above the wrapper.')
     yield Case('called again', afresh, 'Count the tries in the wrapper, so that each call begins at none.')
 
-def _settings(): return SimpleNamespace(lr=0.5, steps=None)
+def _settings(): return Namespace(lr=0.5, steps=None)
 
 @check('changed')
 def check_changed(changed):  # `changed(o, **attrs)`: a context manager that sets attributes for a while

@@ -21,6 +21,16 @@ class SpyByDict:
         return getattr(self._o, name)
 
 
+def as_a_class_of_its_own(inner):
+    class Spied:
+        def __init__(self): self.asked = []
+        def __getattr__(self, name):
+            if name == 'asked': raise AttributeError(name)
+            self.asked.append(name)
+            return getattr(inner, name)
+    return Spied()
+
+
 class EndlessCopy:
     def __init__(self, inner): self.inner,self.asked = inner,[]
     def __getattr__(self, name):
@@ -65,6 +75,18 @@ def retry(times, error=Exception):
                 try: return f(*args, **kwargs)
                 except error:
                     if not left: raise
+        return wrapper
+    return decorate
+
+
+def retry_and_remember(times, error=Exception):
+    def decorate(f):
+        @wraps(f)
+        def wrapper(*args, **kwargs):
+            for _ in range(times):
+                try: return f(*args, **kwargs)
+                except error as e: last = e
+            raise last
         return wrapper
     return decorate
 
@@ -153,6 +175,14 @@ class Changed:
 
 
 @contextmanager
+def changed_as_a_dict(o, **attrs):
+    before = dict(o.__dict__)
+    o.__dict__ |= attrs
+    try: yield
+    finally: o.__dict__ = before
+
+
+@contextmanager
 def no_finally(o, **attrs):
     before = {k: getattr(o, k) for k in attrs if hasattr(o, k)}
     for k,v in attrs.items(): setattr(o, k, v)
@@ -189,18 +219,18 @@ def never_back(o, **attrs):
 
 
 EXERCISES = [
-    (check_spy, [Spy, SpyByDict],
+    (check_spy, [Spy, SpyByDict, as_a_class_of_its_own],
      [(EndlessCopy, 'copy makes an object without __init__'), (AnswersNone, 'without a default'),
       (OneListForAll, 'make it in __init__'),
       (CopiesAttributes, 'Ask the inner object each time'),
       (ForgetsReturn, 'return getattr(self.inner, name)')]),
-    (check_retry, [retry, Retry],
+    (check_retry, [retry, Retry, retry_and_remember],
      [(returns_nothing, 'Return what the function returned'), (once_too_often, 'the number of all calls'),
       (catches_all, 'except error: and not'),
       (loses_the_name, '@wraps(f)'), (swallows, 'its exception must come out'),
       (counts_for_ever, 'Count the tries in the wrapper'),
       (no_wrapper, 'must return the wrapper'), (no_arguments, '*args, **kwargs')]),
-    (check_changed, [changed, Changed],
+    (check_changed, [changed, Changed, changed_as_a_dict],
      [(no_finally, 'unless it is in a `finally`'), (leaves_none, 'delattr it if not'),
       (needs_it_there, 'needs a default'),
       (Swallows, 'Let it go'), (never_back, 'Keep the old values')]),
