@@ -37,8 +37,8 @@ def no_trace(learn, training=True): # Will it train? If not, weights and optimiz
     "Look as you like: model, gradients, optimizer, random states, the learner and its callbacks are put back"
     params,modules = list(learn.model.parameters()),list(learn.model.modules())
     tensors = [(t, t.detach().clone()) for t in (*params, *learn.model.buffers())] if training else []
-    opt_state = copy.deepcopy(learn.opt.state_dict()) if training and hasattr(learn.opt,
-                                                                              'state_dict') else None
+    keeps_opt = training and hasattr(learn.opt, 'state_dict')
+    opt_state = copy.deepcopy(learn.opt.state_dict()) if keeps_opt else None
     grads,modes = [p.grad for p in params],[m.training for m in modules]
     objects = [(o, _attributes(o)) for o in (*learn.cbs, learn)]
     generators,rng = [(g, g.get_state()) for g in _generators(learn.dls)],rng_state()
@@ -140,8 +140,8 @@ def _look_at(learn, dl, cb):
     "The learner's own validation on `dl`, with the callback `cb`"
     with no_trace(learn, training=False):
         if dl is not None: learn.dls = SimpleNamespace(train=None, valid=dl)
-        if getattr(learn.dls, 'valid',
-                   None) is None: raise ValueError('there is no validation loader: pass one')
+        if getattr(learn.dls, 'valid', None) is None:
+            raise ValueError('there is no validation loader: pass one')
         learn.fit(1, train=False, cbs=cb)
 
 class _Keep(Callback):
@@ -188,8 +188,8 @@ def _name(x): return getattr(x, '__name__', type(x).__name__)
 
 @patch
 def __repr__(self:Learner):
-    loss = repr(self.loss_func) if self.loss_func is None or isinstance(self.loss_func,
-                                                                        str) else _name(self.loss_func)
+    is_said = self.loss_func is None or isinstance(self.loss_func, str)
+    loss = repr(self.loss_func) if is_said else _name(self.loss_func)
     n = sum(p.numel() for p in self.model.parameters()) if hasattr(self.model, 'parameters') else 0
     epochs = len({(r['fit'], r['epoch']) for r in self.history})
     cbs = ', '.join(type(cb).__name__ for cb in self.cbs) or 'none'
@@ -204,14 +204,19 @@ _PLACES = [(0, 'before_fit'), (0, 'for epoch in epochs, training then validation
            (1, 'for batch in dl:'), *_IN_BATCH, (1, 'after_epoch'), (1, 'cleanup_epoch'), (0, 'after_fit'),
            (0, 'cleanup_fit')]
 
-class _OneBatch(Callback):
-    order = Order.checkpoint
-    def after_batch(self, learn): raise CancelFitException()
+class _TwoBatches(Callback):
+    "Ends the fit after two batches; of the first one's times nothing is kept"
+    order = Order.accumulate - 1
+    def __init__(self, seconds): self.seconds = seconds
+    def before_batch(self, learn):
+        for key in [k for k in self.seconds if (2, k[0]) in _IN_BATCH]: del self.seconds[key]
+    def cleanup_batch(self, learn):
+        if learn.iter > learn.first_iter: raise CancelFitException()
 
 def _owner(f): return f.__qualname__ if getattr(f, '__self__', None) is None else type(f.__self__).__name__
 
 def _probe(learn):
-    "Seconds that each entry of the table takes, by event and owner, in one batch of training"
+    "Seconds that each entry of the table takes, by event and owner, in the second batch of training"
     seconds = defaultdict(float)
     def timed(event, f):
         def _f(learn):
@@ -222,7 +227,7 @@ def _probe(learn):
     with no_trace(learn):
         plan = learn._plan
         learn._plan = lambda guests: {e: [timed(e, f) for f in fs] for e,fs in plan(guests).items()}
-        try: learn.fit(1, valid=False, cbs=_OneBatch())
+        try: learn.fit(1, valid=False, cbs=_TwoBatches(seconds))
         except Exception as e: print(f'(no times: the first batch ends with {type(e).__name__}: {e})')
     return seconds
 

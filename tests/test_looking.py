@@ -1,7 +1,7 @@
 "Looking changes nothing: the range test, predictions, validation, the loop as it will run"
-import copy, re, subprocess, sys, textwrap
+import copy, re, subprocess, sys, textwrap, time
 from functools import partial
-import pytest, torch
+import pytest, torch, torch.nn.functional as F
 from torch import nn
 from miniai.check.kit import difference
 from miniai.learner import Accuracy, Callback, CheckpointCB, ClipGradCB, TrainCB, TrainLearner
@@ -27,11 +27,11 @@ class Watches(Callback):
     def before_fit(self, learn): self.heard += 1
 
 
-@pytest.mark.parametrize('look', [lambda l: l.lr_find(), lambda l: l.preflight(), lambda l: l.validate(),
-                                  lambda l: l.get_preds(), lambda l: l(batches()[0][0]),
-                                  lambda l: l.show_loop(), repr],
-                                  ids=['lr_find', 'preflight', 'validate', 'get_preds', 'call', 'show_loop',
-                                       'repr'])
+LOOKS = dict(lr_find=lambda l: l.lr_find(), preflight=lambda l: l.preflight(),
+             validate=lambda l: l.validate(), get_preds=lambda l: l.get_preds(), call=lambda l: l(batches()[0][0]),
+             show_loop=lambda l: l.show_loop(), repr=repr)
+
+@pytest.mark.parametrize('look', LOOKS.values(), ids=LOOKS)
 @pytest.mark.parametrize('trained', [False, True])
 def test_looking_changes_nothing(look, trained, capsys):
     model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
@@ -75,6 +75,18 @@ def test_show_loop_lists_events_in_order_with_times(capsys):
     assert 'no times: the first batch ends with ValueError' in capsys.readouterr().out
 
 
+def test_show_loop_forgets_the_first_batch(capsys):
+    class SlowAtFirst(Callback):
+        def before_fit(self, learn): self.seen = 0
+        def after_batch(self, learn):
+            self.seen += 1
+            if self.seen == 1: time.sleep(0.2)
+    def took(train):
+        make([SlowAtFirst()], train=train).show_loop()
+        return float(re.search(r'after_batch +SlowAtFirst ([\d.e+-]+) ms', capsys.readouterr().out)[1])
+    assert took(batches(4)) < 100 < took(batches(1))  # where there is but one batch, it is the one
+
+
 def script(code): return subprocess.run([sys.executable, '-c', textwrap.dedent(code)], cwd=ROOT,
                                         capture_output=True, text=True, timeout=120)
 
@@ -98,6 +110,21 @@ def test_predictions_and_validation_agree_when_a_callback_prepares_batches():
     preds,targ = learn.get_preds()
     assert learn.validate()['Accuracy'] == pytest.approx((preds.argmax(1) == targ).float().mean().item())
     assert torch.equal(preds[:8], learn(learn.dls.valid[0][0]*3 - 1))
+
+
+class Scale(Callback):
+    "Changes what the model gave"
+    def after_predict(self, learn): learn.preds = learn.preds*torch.tensor([1., 3., -1.])
+
+
+@pytest.mark.parametrize('cbs', [[Shift], [Scale], [Shift, Scale]], ids=str)
+def test_predictions_are_those_that_the_table_measures(cbs):
+    learn = make([*(cb() for cb in cbs), Quiet(Accuracy())])
+    learn.fit(2)
+    preds,targ = learn.get_preds()
+    want = dict(Accuracy=(preds.argmax(1) == targ).float().mean().item(),
+                loss=F.cross_entropy(preds, targ).item())
+    assert {k: learn.history[-1][k] for k in want} == pytest.approx(want) == learn.validate()
 
 
 def test_predictions_need_no_labels_and_no_fit():

@@ -1,14 +1,17 @@
-"Checks of lesson 17_looking: eval mode for a while, and a gradient measured without a trace"
+"Checks of lesson 17_looking: eval mode for a while, and two looks at a gradient without a trace"
+from functools import partial
+from itertools import accumulate
 import torch, torch.nn.functional as F
 from torch import nn
 from .kit import Case, check, require, rng, same
 
-def _model():
+def _model(frozen=True, grad=None):
     g = rng(3)
     model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Sequential(nn.ReLU(), nn.Linear(5, 3)))
-    with torch.no_grad():
-        for p in model.parameters(): p.copy_(torch.randn(p.shape, generator=g))
-    model[1].eval()  # frozen on purpose
+    for p in model.parameters():
+        p.data = torch.randn(p.shape, generator=g)
+        p.grad = None if grad is None else torch.full_like(p, grad)
+    model[1].train(not frozen)  # frozen on purpose
     return model
 
 def _modes(model): return [m.training for m in model.modules()]
@@ -21,8 +24,8 @@ def check_eval_mode(eval_mode):  # `eval_mode(model)`: a context manager
         with eval_mode(model): got = _modes(model)
         same(got, [False]*len(got), given='m.training for each module, inside the block')
     yield Case('inside', inside, 'model.eval() reaches all modules; then `yield`.')
-    def after(eval_mode):
-        model = _model()
+    def after(eval_mode, in_eval=False):
+        model = _model().eval() if in_eval else _model()
         want = _modes(model)
         with eval_mode(model): pass
         same(_modes(model), want, given='m.training for each module, after the block', mistakes={
@@ -40,22 +43,33 @@ def check_eval_mode(eval_mode):  # `eval_mode(model)`: a context manager
         same(_modes(model), want, given='after an error in the block')
     yield Case('after an error', error,
                'What comes after the yield is skipped by an error, unless it is in a `finally`.')
-    def in_eval(eval_mode):
-        model = _model().eval()
-        with eval_mode(model): pass
-        same(_modes(model), [False]*len(_modes(model)), given='a model that was in eval mode before')
-    yield Case('a model in eval mode', in_eval, 'It stays in eval mode: what was before comes back.')
+    yield Case('a model in eval mode', partial(after, in_eval=True), 'What was before comes back.')
+
+_XB,_YB = torch.randn(6, 4, generator=rng(1)),torch.tensor([0, 1, 2, 0, 1, 2])
+
+def _grads(model): return torch.autograd.grad(F.cross_entropy(model(_XB), _YB), list(model.parameters()))
+
+def _no_trace(look, frozen=True):
+    "Cases: what a look at a model with and without gradients leaves as it was"
+    def kept(f, grad):
+        model,was = (_model(frozen, grad) for _ in range(2))
+        look(f, model)
+        same([p.grad for p in model.parameters()], [p.grad for p in was.parameters()], given='p.grad of each',
+             hint='Keep each p.grad and put it back, None where it was None, or use torch.autograd.grad.')
+        same(dict(model.named_parameters()), dict(was.named_parameters()), given='weights', rtol=0, atol=0,
+             hint='Adding what was subtracted is off by rounding: keep clones and copy them back.')
+        same(dict(model.named_buffers()), dict(was.named_buffers()), given='buffers',
+             hint='Batch norm moves its running means in each forward pass: keep the buffers too.')
+    yield Case('a model without gradients', partial(kept, grad=None))
+    yield Case('gradients that were there', partial(kept, grad=1.))
 
 @check('gradient norm')
 def check_gradient_norm(norm):  # `gradient_norm(model, loss_func, xb, yb)`
     "Check the length of a gradient, and that the model is as it was"
-    xb,yb = torch.randn(6, 4, generator=rng(1)),torch.tensor([0, 1, 2, 0, 1, 2])
-    def grads_of(model):
-        return torch.autograd.grad(F.cross_entropy(model(xb), yb), list(model.parameters()))
+    def look(norm, model): return norm(model, F.cross_entropy, _XB, _YB)
     def value(norm):
-        grads = grads_of(_model())
+        grads,got = _grads(_model()),look(norm, _model())
         want = sum(g.pow(2).sum() for g in grads).sqrt().item()
-        got = norm(_model(), F.cross_entropy, xb, yb)
         require(got is not None, 'it gave None', hint='Is there a `return`?')
         same(float(got), want, mistakes={'The root comes last: of the sum over all parameters.':
                                          sum(g.norm().item() for g in grads),
@@ -63,23 +77,34 @@ def check_gradient_norm(norm):  # `gradient_norm(model, loss_func, xb, yb)`
     yield Case('its value', value, 'Square all gradients of all parameters, add them up, take the root.')
     def again(norm):
         model = _model()
-        first,second = (float(norm(model, F.cross_entropy, xb, yb)) for _ in range(2))
-        same(second, first, given='asked twice')
-    yield Case('asked twice', again,
-               'backward() adds to gradients that are there: torch.autograd.grad gives them apart, '
-                                     'or set p.grad to None first and put it back.')
-    def kept(norm):
-        model = _model()
-        for p in model.parameters(): p.grad = torch.ones_like(p)
-        norm(model, F.cross_entropy, xb, yb)
-        require(all(p.grad is not None for p in model.parameters()), 'gradients that were there are gone')
-        same([p.grad for p in model.parameters()], [torch.ones_like(p) for p in model.parameters()],
-             given='p.grad of each parameter, which was 1 before')
-    yield Case('gradients that were there', kept,
-               'Keep each p.grad and put it back, or use torch.autograd.grad.')
-    def none(norm):
-        model = _model()
-        norm(model, F.cross_entropy, xb, yb)
-        require(all(p.grad is None for p in model.parameters()),
-                'the parameters have gradients now, and had none')
-    yield Case('no gradients before', none, 'Set p.grad back to None where it was None.')
+        first = float(look(norm, model))
+        same(float(look(norm, model)), first, given='asked twice')
+    yield Case('asked twice', again, 'backward() adds to gradients that are there: torch.autograd.grad gives '
+               'them apart, or set p.grad to None first and put it back.')
+    yield from _no_trace(look)
+
+def _along(rates):
+    "The losses after a step at each of the rates"
+    losses = []
+    for rate in rates:
+        model = _model(False)
+        for p,g in zip(model.parameters(), _grads(model)): p.data -= rate*g
+        losses.append(F.cross_entropy(model(_XB), _YB).item())
+    return losses
+
+@check('loss along the gradient')
+def check_loss_along(along):  # `loss_along(model, loss_func, xb, yb, rates)`
+    "Check the losses after one step at several rates, and that the model is as it was"
+    rates = [0., 0.1, 0.5, 2.]
+    def look(along, model): return along(model, F.cross_entropy, _XB, _YB, rates)
+    def value(along, rates, grad=None):
+        got = along(_model(False, grad), F.cross_entropy, _XB, _YB, rates)
+        require(got is not None, 'it gave None', hint='Is there a `return`?')
+        same([float(l) for l in got], _along(rates), given=f'rates {rates}', mistakes={
+            'Each step begins where the last one ended: go back to the first weights.':
+            _along(list(accumulate(rates))),
+            'Uphill: the gradient is subtracted.': _along([-r for r in rates])})
+    yield Case('one rate', partial(value, rates=[0.1]), 'The loss after subtracting rate*gradient.')
+    yield Case('several rates', partial(value, rates=rates), 'For each a step from the same weights.')
+    yield Case('old gradients', partial(value, rates=rates, grad=1.), 'backward() adds to what is in p.grad.')
+    yield from _no_trace(look, frozen=False)
