@@ -28,7 +28,8 @@ class Watches(Callback):
 
 
 LOOKS = dict(lr_find=lambda l: l.lr_find(), preflight=lambda l: l.preflight(),
-             validate=lambda l: l.validate(), get_preds=lambda l: l.get_preds(), call=lambda l: l(batches()[0][0]),
+             validate=lambda l: l.validate(), get_preds=lambda l: l.get_preds(),
+             call=lambda l: l(batches()[0][0]),
              show_loop=lambda l: l.show_loop(), repr=repr)
 
 @pytest.mark.parametrize('look', LOOKS.values(), ids=LOOKS)
