@@ -178,7 +178,8 @@ class SaveBestCB(Monitor):
         self.path = path
 
     def after_epoch(self, learn):
-        if not learn.training and self.better(learn): learn.save(self.path)
+        if learn.training or not self.better(learn): return
+        getattr(type(learn), 'save', Learner.save)(learn, self.path)  # a learner of your own has no `save`
 
 # %% ../nbs/26_keeping.ipynb #e4d2c830
 class EarlyStoppingCB(Monitor):
@@ -270,8 +271,7 @@ class Store:
 
     def prune(self, keep):
         "Remove all but the last `keep`"
-        for path in self.files()[:-keep]:
-            if path.is_file(): path.unlink()
+        for path in filter(Path.is_file, self.files()[:-keep]): path.unlink()
 
     def read(self, path):
         "What is in a file; damage is a ValueError, trouble of the moment (rights, memory, the disk) is not"

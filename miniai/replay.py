@@ -55,6 +55,8 @@ class ReplayCB(Callback):
     ): self.every = every
 
     def before_fit(self, learn):
+        if not hasattr(learn, 'do_step'):
+            raise TypeError("ReplayCB needs miniai's Learner, whose loop asks `do_step`")
         if not hasattr(learn.opt, 'state_dict'):
             name = type(learn.opt).__name__
             raise TypeError(f'ReplayCB needs an optimizer with a state_dict, and {name} has none')

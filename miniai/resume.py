@@ -230,6 +230,8 @@ class CheckpointCB(Callback):
         print(_resuming(self.path, state) if state else f'no checkpoint in {self.folder}: starting afresh')
 
     def before_fit(self, learn):
+        if not hasattr(learn, 'first_iter'):
+            raise TypeError("CheckpointCB needs miniai's Learner, whose loop can begin in mid-epoch")
         if not learn.learning: return
         _check_run(learn)
         self.lock.take()

@@ -1,8 +1,8 @@
 """Every notebook as `make lessons` runs it: a real Jupyter kernel, Run All, as many threads as torch likes.
 
-`make test` runs lessons with one thread, and once no test saw that a lesson hung with two, or that a run resumed
-with one thread was not, to the last bit, the one begun with two. How torch's threads wait for each other is as the
-Makefile or you set it: without GOMP_SPINCOUNT they spin, and beside a busy process a lesson takes minutes.
+`make test` runs lessons with one thread, and once no test saw that a lesson hung with two, or that a run
+resumed with one thread was not, to the last bit, the one begun with two. How torch's threads wait for each
+other is as the Makefile or you set it: when they spin, a lesson takes minutes beside a busy process.
 """
 import os, time
 import pytest
