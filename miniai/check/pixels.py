@@ -19,15 +19,16 @@ def _nearest(n, k, rows, cols, name, as_bytes=False, hint=''):
                 lambda: ((images[:,None]-ideals)**2).float().mean((-1, -2)).argmin(1),
             'These are the farthest: `argmin`, not `argmax`.': far.argmax(1),
             'Plus and minus cancel: square the differences first.': difference.mean((-1, -2)).argmin(1),
+            'These are the nearest by L1: square the differences.': difference.abs().sum((-1, -2)).argmin(1),
             'This is the nearest picture of each ideal: the smallest along the other axis.': far.argmin(0),
             'These are distances; where does the smallest one stand? `argmin`.': far.amin(1).float(),
             'These are all the distances: of each row, where is the smallest?': far.float()})
-    return Case(name, run, hint or 'A table of distances (n,k), then argmin along each row.')
+    return Case(name, run, hint or 'The distances (n,) to each ideal, stacked to (k,n), then `argmin(0)`.')
 
 @check('nearest ideal')
 def check_nearest(f):  # Takes `images` (n,rows,cols) and `ideals` (k,rows,cols)
     "Check the number of the nearest ideal of each picture, by L2 distance"
-    to_float = 'A mean needs floats, and bytes wrap round: `.float()` both before subtracting.'
+    to_float = 'Right for floats alone? Bytes wrap round, have no mean: `.float()` both before subtracting.'
     return [_nearest(1, 2, 1, 2, 'one picture of two pixels, two ideals'),
             _nearest(5, 3, 2, 2, 'five pictures, three ideals'),
             _nearest(9, 4, 2, 2, 'pictures of bytes', as_bytes=True, hint=to_float),
@@ -45,8 +46,7 @@ def _slope_hint(grad):
         if is_near(2*want): return 'Twice the slope: from end to end, up and down are two nudges.'
         if is_near(want/2): return 'Half the slope: with one nudge up, divide by that one nudge.'
         if abs(got) < 0.1*abs(want): return 'Much too small: is the change divided by the size of the nudge?'
-        if abs(got-want) > abs(want): return ''
-        return f'Near, but not near enough: {rounding} One above 0.01 is no longer small.'
+        return '' if abs(got-want) > abs(want)/2 else f'Near, not enough: {rounding} Above 0.01 is not small.'
     return hint
 
 def _slope(f, shape, i, name, hint=''):
@@ -61,7 +61,7 @@ def _slope(f, shape, i, name, hint=''):
         with torch.no_grad(): got = slope(counted, w, i)
         require(len(calls) > 1, 'f was not called twice', w0, hint='Before a nudge and after. No `backward`.')
         require(w.equal(w0), 'w is not what it was before', w0, w, w0,
-                'Keep `old = w[i].item()`, and put it back: adding and taking away leaves a rounding error.')
+                'Put back `old = w[i].item()` (`w[i]` is a view), or nudge `w.clone()` (`v = w` is no copy).')
         if isinstance(got, torch.Tensor) and got.numel() == 1: got = got.item()
         same(got, grad[i].item(), f'w = {brief(w0)}, i = {i}', _slope_hint(grad), rtol=0.02, atol=0.003)
     return Case(name, run, hint or 'Change w[i] a little, see how much f(w) changes, divide. No `backward`.')
@@ -96,10 +96,10 @@ def _descent(shapes, loss, name, steps=1, hint=''):
         params,lr = [(torch.randn(s, generator=rng(k)) + 2).requires_grad_() for k,s in enumerate(shapes)],0.1
         start = [p.detach().clone() for p in params]
         def walk(move): return lambda: _walk(start, loss, steps, move)
-        for _ in range(steps): descent(loss(*params), params, lr)
+        for _ in range(steps): descent(loss(*params), list(params), lr)
         given = f'{", ".join(map(brief, start))}, lr {lr}'
         same([p.detach() for p in params], walk(lambda p,g,_: p-lr*g)(), given, mistakes={
-            'Nothing moved. `p = p - …` makes a new tensor; change the old one in place: `p -= …`.': start,
+            'Nothing moved: a new tensor, where `p -= …` changes the old? Or no gradient then?': start,
             'Uphill! The gradient points to where the loss grows: minus.': walk(lambda p,g,_: p+lr*g),
             'The whole gradient was taken off: where is lr?': walk(lambda p,g,_: p-g),
             'The gradients of the first step were still in p.grad.': walk(lambda p,g,s: p-lr*s)})
@@ -134,21 +134,21 @@ def _learn(n, pixels, kind, name, hint=''):
         f = learn(x.clone(), y.clone())
         require(callable(f), f'a {type(f).__name__} came, not a function', hint='Return what gives scores.')
         scores = f(x_valid.clone())
-        is_column = isinstance(scores, torch.Tensor) and scores.shape == (200,1)
-        require(is_column, 'the scores are not a column', x_valid, scores, '(200,1)',
-                'One score for each row: (n,784) times (784,30), then times (30,1).')
-        share = ((scores > 0) == (y_valid==1)).float().mean().item()
-        coin = 'No better than a coin: do steps change the tensors themselves, and are gradients zeroed?'
+        require(isinstance(scores, torch.Tensor) and scores.shape == (200,1), 'the scores are not a column',
+                x_valid, scores, '(200,1)', 'One score for each row: (n,784) @ (784,30), then @ (30,1).')
+        said = scores > 0
+        share = (said == (y_valid==1)).float().mean().item()
+        coin = 'One answer for all. Sigmoid in the loss only? Zero weights, too large a rate, too few steps?'
+        if said.any() and not said.all(): coin = 'No better than a coin: do steps change the tensors? Enough?'
         text = 'Worse than a coin: does a step go uphill?' if share < 0.4 else coin if share < 0.6 else hint
-        more = 'It learns, but not enough: more epochs, or a larger learning rate.'
         require(share > 0.9, 'too few of the held-back rows are right', f'{n} rows of {pixels} pixels',
-                f'{share:.0%}', 'over 90%', text or more)
+                f'{share:.0%}', 'over 90%', text or 'It learns, but too little: more epochs, a larger rate.')
     return Case(name, run, hint or 'The seven steps: start, predict, loss, gradient, step, repeat, stop.')
 
 @check('learning')
 def check_learn(learn):  # Takes rows (n,pixels) and labels (n,1), returns a function: rows to scores
     "Check a whole training by its accuracy on rows held back from it"
-    bend = 'Half of these are negatives: is there a ReLU between two layers, and enough units that listen?'
+    bend = 'Half are negatives: is there a ReLU between two layers, are there enough units, is all shuffled?'
     return [_learn(200, 36, 'shapes', 'two shapes in noise, 6×6 pixels'),
             _learn(150, 36, 'bright', 'bright against dark', 'Here the bias matters: does it learn too?'),
             _learn(400, 36, 'negatives', 'half of them as negatives', bend),

@@ -21,6 +21,14 @@ def nearest_by_scores(images, ideals):
     "The algebra of the lesson: one weight for each pixel"
     x,m = images.flatten(1).double(),ideals.flatten(1).double()
     return (x@m.t() - (m**2).sum(1)/2).argmax(1)
+def nearest_by_cdist(images, ideals):
+    "PyTorch's own table of distances: the root changes nothing"
+    return torch.cdist(images.flatten(1).float(), ideals.flatten(1).float()).argmin(1)
+def by_l1(images, ideals): return (images.float()[:,None]-ideals.float()).abs().mean((-1, -2)).argmin(1)
+def no_pairs(images, ideals): return ((images.float()-ideals.float())**2).mean((-1, -2)).argmin(0)
+def of_two(images, ideals):
+    errors = l2(images, ideals)
+    return (errors[:,1] < errors[:,0]).long()
 def wraps(images, ideals): return ((images[:,None]-ideals).float()**2).mean((-1, -2)).argmin(1)
 def no_floats(images, ideals): return ((images[:,None]-ideals)**2).mean((-1, -2)).argmin(1)
 def farthest(images, ideals): return l2(images, ideals).argmax(1)
@@ -65,6 +73,20 @@ def leaves_it_changed(f, w, i):
     before = f(w)
     w[i] += 0.001
     return (f(w)-before) / 0.001
+def puts_back_a_view(f, w, i):
+    old,before = w[i],f(w)
+    w[i] = old + 0.001
+    after = f(w)
+    w[i] = old
+    return (after-before) / 0.001
+def nudges_another_name(f, w, i):
+    v,before = w,f(w)
+    v[i] += 0.001
+    return (f(v)-before) / 0.001
+def stretches(f, w, i):
+    longer = w.clone()
+    longer[i] *= 1.001
+    return (f(longer)-f(w)) / 0.001
 def nudges_all(f, w, i): return (f(w+0.001)-f(w)) / 0.001
 
 
@@ -98,6 +120,22 @@ def never_zeroed(loss, params, lr): step(loss, params, lr, lambda p,g: p-lr*g, c
 def uphill(loss, params, lr): step(loss, params, lr, lambda p,g: p+lr*g)
 def without_lr(loss, params, lr): step(loss, params, lr, lambda p,g: p-g)
 def new_names(loss, params, lr): step(loss, params, lr, lambda p,g: p)
+def zeroed_too_early(loss, params, lr):
+    loss.backward()
+    with torch.no_grad():
+        for p in params:
+            if p.grad is None: continue
+            p.grad.zero_()
+            p -= lr*p.grad
+def no_backward(loss, params, lr):
+    with torch.no_grad():
+        for p in params:
+            if p.grad is not None: p -= lr*p.grad
+def new_ones_in_the_list(loss, params, lr):
+    loss.backward()
+    with torch.no_grad():
+        for k,p in enumerate(params):
+            if p.grad is not None: params[k] = p - lr*p.grad
 def in_the_record(loss, params, lr):
     loss.backward()
     for p in params: p -= lr*p.grad
@@ -111,10 +149,10 @@ def all_have_gradients(loss, params, lr):
 
 def relu(t): return t.clamp(min=0)
 
-def learn(x, y, lr=0.5, epochs=60, bs=32, hidden=30, act=relu, use_bias=True):
+def learn(x, y, lr=0.5, epochs=60, bs=32, hidden=30, act=relu, use_bias=True, size=0.1):
     torch.manual_seed(3)
-    w1,b1 = (torch.randn(x.shape[1], hidden)*0.1).requires_grad_(),torch.zeros(hidden, requires_grad=True)
-    w2,b2 = (torch.randn(hidden, 1)*0.1).requires_grad_(),torch.zeros(1, requires_grad=use_bias)
+    w1,b1 = (torch.randn(x.shape[1], hidden)*size).requires_grad_(),torch.zeros(hidden, requires_grad=True)
+    w2,b2 = (torch.randn(hidden, 1)*size).requires_grad_(),torch.zeros(1, requires_grad=use_bias)
     def model(x): return act(x@w1 + b1)@w2 + b2
     params = [p for p in (w1, b1, w2, b2) if p.requires_grad]
     for _ in range(epochs):
@@ -152,30 +190,42 @@ def weights_only(x, y): return torch.zeros(x.shape[1], 1)
 def in_a_row(x, y):
     model = learn(x, y)
     return lambda x: model(x).squeeze(1)
+def from_zeros(x, y): return learn(x, y, size=0.)
+def too_large_a_rate(x, y): return learn(x, y, lr=1000.)
+def sure_not_scores(x, y):
+    model = learn(x, y)
+    return lambda x: model(x).sigmoid()
 def one_unit(x, y): return learn(x, y, hidden=1)
 
 
 EXERCISES = [
-    (check_nearest, [nearest, nearest_by_loop, nearest_in_columns, nearest_by_scores],
+    (check_nearest, [nearest, nearest_by_loop, nearest_in_columns, nearest_by_scores, nearest_by_cdist],
      [(wraps, 'Bytes wrap round'), (no_floats, '`.float()` both before subtracting'),
       (farthest, 'not `argmax`'),
       (cancels, 'cancel'), (other_axis, 'along the other axis'),
       (distances, 'where does the smallest one stand'),
-      (table, 'of each row, where is the smallest'), (no_axis, 'argmin along each row'),
-      (forgets_return, '`return`')]),
+      (table, 'of each row, where is the smallest'), (no_axis, 'stacked to (k,n), then `argmin(0)`'),
+      (forgets_return, '`return`'), (by_l1, 'by L1'), (no_pairs, 'to each ideal, stacked'),
+      (of_two, 'Right for floats alone?')]),
     (check_slope, [slope, slope_both_ways, slope_in_float64],
      [(by_backward, 'No `backward`'), (forgets_to_divide, 'divided by the size of the nudge'),
       (before_minus_after, 'sign is turned'), (one_nudge_too_few, 'Twice the slope'),
       (one_nudge_too_many, 'Half the slope'), (tiny_nudge, 'drowns'),
-      (leaves_it_changed, 'not what it was before'),
+      (leaves_it_changed, 'not what it was before'), (puts_back_a_view, 'is a view'),
+      (nudges_another_name, '`v = w` is no copy'), (stretches, 'Change w[i] a little'),
       (nudges_all, 'Only entry i')]),
     (check_descent, [descent, descent_by_autograd, descent_cleans_first],
      [(never_zeroed, 'a gradient is left in p.grad'), (never_zeroed, 'were still in p.grad'),
       (uphill, 'Uphill'),
       (without_lr, 'where is lr'), (new_names, 'Nothing moved'), (in_the_record, 'torch.no_grad()'),
+      (zeroed_too_early, 'Or no gradient then?'), (no_backward, 'Or no gradient then?'),
+      (new_ones_in_the_list, 'Nothing moved: a new tensor'),
       (all_have_gradients, 'leave it alone')]),
     (check_learn, [learn, learn_by_torch, learn_with_all_rows],
-     [(uphill_all_the_way, 'uphill'), (never_steps, 'No better than a coin'), (linear, 'is there a ReLU'),
+     [(uphill_all_the_way, 'uphill'), (never_steps, 'No better than a coin'),
+      (from_zeros, 'Zero weights'), (too_large_a_rate, 'too large a rate'),
+      (sure_not_scores, 'Sigmoid in the loss only?'),
+      (linear, 'is there a ReLU'),
       (one_unit, 'enough units'), (in_a_row, 'One score for each row'),
       (weights_only, 'Return what gives scores')]),
 ]
