@@ -37,6 +37,13 @@ def test_callbacks_by_name():
     assert check_callback(bird, ['before_fit']) is bird
 
 
+def test_a_name_that_is_near_to_nothing():
+    class Odd:
+        def after_xyz(self): pass
+    with pytest.raises(ValueError, match='Odd.after_xyz is not an event. The events are before_fit'):
+        check_callback(Odd(), ['before_fit'])
+
+
 def test_who_resumes():
     class Can:
         def resume(self, learn): pass
@@ -51,6 +58,9 @@ def test_loaders_and_their_batches():
     assert as_loaders(((0,), None)).train == (0,) and as_loaders((0,)).valid is None
     assert list(batches([1, 2], 'training')) == [1, 2] and list(batches([], 'training', done=3)) == []
     with pytest.raises(ValueError, match='the test loader gave no batch'): list(batches([], 'test'))
+
+
+def test_a_tensor_for_loaders(): assert as_loaders(torch.zeros(3)).valid is None  # once: its truth is ambiguous
 
 
 def test_losses(capsys):

@@ -38,7 +38,7 @@ def check_callback(cb, events):
     for method in dir(cb):
         if not method.startswith(('before_', 'after_', 'cleanup_')) or method in events: continue
         if callable(getattr(cb, method)):
-            raise ValueError(f'{name}.{method} is not an event{near(method, events)} {all_events}')
+            raise ValueError(f'{name}.{method} is not an event{near(method, events) or "."} {all_events}')
     if any(hasattr(cb, e) for e in events): return cb
     raise TypeError(f'{name} has no method named like an event, so it would never be called. {all_events}')
 
@@ -67,7 +67,7 @@ def as_loaders(dls):
         given = dls if isinstance(dls, tuple) and len(dls) in (1, 2) else (dls,)
         dls = SimpleNamespace(train=given[0], valid=given[1] if len(given) == 2 else None)
     for dl in dls.train,getattr(dls, 'valid', None):
-        if dl and not hasattr(dl, '__iter__'):
+        if dl is not None and not hasattr(dl, '__iter__'):
             raise TypeError(f'a loader gives one batch after the other, and {type(dl).__name__} does not: '
                             'make one of it, DataLoader(…, batch_size=64)')
     return dls
