@@ -67,7 +67,7 @@ def as_loaders(dls):
         given = dls if isinstance(dls, tuple) and len(dls) in (1, 2) else (dls,)
         dls = SimpleNamespace(train=given[0], valid=given[1] if len(given) == 2 else None)
     for dl in dls.train,getattr(dls, 'valid', None):
-        if dl is not None and not hasattr(dl, '__iter__'):
+        if not hasattr(dl, '__iter__') and dl:
             raise TypeError(f'a loader gives one batch after the other, and {type(dl).__name__} does not: '
                             'make one of it, DataLoader(…, batch_size=64)')
     return dls
