@@ -198,7 +198,7 @@ class Host:
 def set_lr(opt, lr:float):
     "Set an optimizer's rate; of several groups the highest gets `lr`, and the others keep their share"
     highest = max(g['lr'] for g in opt.param_groups)
-    for g in opt.param_groups: g['lr'] = g['initial_lr'] = lr*g['lr']/highest if highest else lr
+    for g in opt.param_groups: g['lr'] = g['initial_lr'] = lr*(g['lr']/highest) if highest else lr
 
 def _opt_for_fit(learn, lr:float, keep_opt:bool):
     "The optimizer that was loaded, or the last one if it is to be kept, or a new one"

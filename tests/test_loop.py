@@ -415,6 +415,9 @@ def test_set_lr_keeps_the_proportions_of_groups():
     opt = torch.optim.SGD(groups)
     set_lr(opt, 0.5)
     assert [g['lr'] for g in opt.param_groups] == pytest.approx([0.5, 0.05])
+    for lr in (0.7, 0.3, 1e-3, 0.017):
+        set_lr(opt, lr)
+        assert opt.param_groups[0]['lr'] == lr  # to the last bit: lr*0.1/0.1 may be another number
 
 
 def test_a_subclass_may_tell_of_more_events():
