@@ -115,9 +115,6 @@ class DataLoaders:
     def __repr__(self): return f'{type(self).__name__}(\n  train={self.train!r},\n  valid={self.valid!r})'
 
 # %% ../nbs/13_datasets.ipynb #88c0977c
-_HUB_IDS = dict(mnist='ylecun/mnist', fashion_mnist='zalando-datasets/fashion_mnist')
-_BUILT_IN = ('digits', 'clothes')
-
 @contextmanager
 def _quiet():
     "Without the library's progress bars and log"
@@ -162,6 +159,9 @@ def _as_known(ds, name, folder):
     return ds
 
 # %% ../nbs/13_datasets.ipynb #4435f88b
+_HUB_IDS = dict(mnist='ylecun/mnist', fashion_mnist='zalando-datasets/fashion_mnist')
+_BUILT_IN = ('digits', 'clothes')
+
 def _read_folder(name, folder):
     "The `DatasetDict` of the parquet files under `folder`"
     import datasets as hf
@@ -215,19 +215,20 @@ def _from_hub(name, limit=None):
         raise ConnectionError(f'{name} is not in the cache of this machine, and {why_not}') from e
     finally: hf.config.HF_HUB_OFFLINE = before
 
-# %% ../nbs/13_datasets.ipynb #e3bbb4a8
-_missed = {}  # why a data set can't be had, by its name
-
+# %% ../nbs/13_datasets.ipynb #4f0a92d7
 def _unknown(name, why):
     "The error for a name that leads nowhere"
     root = os.environ.get('MINIAI_DATA')
     local = sorted(o.name for o in Path(root).iterdir() if o.is_dir()) if root else []
     near = get_close_matches(name.lower(), [*_HUB_IDS, *_BUILT_IN, *local], 1)
     near = f'Did you mean {near[0]!r}? ' if near else ''
-    found = f"in MINIAI_DATA={root}: {', '.join(local) or 'nothing'}" if root else 'MINIAI_DATA is not set'
+    found = f"In MINIAI_DATA={root}: {', '.join(local) or 'nothing'}" if root else 'MINIAI_DATA is not set'
     return ValueError(f"name {name!r} leads to no data set: {why}. {near}Known are {', '.join(_HUB_IDS)} "
-                      f"(drawn where the real one is out of reach), {', '.join(_BUILT_IN)} (drawn), {found}, "
-                      "and the names of the Hugging Face hub, such as 'user/name'")
+                      f"(drawn where the real one is out of reach), {', '.join(_BUILT_IN)} (drawn), "
+                      f"and the names of the Hugging Face hub, such as 'user/name'. {found}")
+
+# %% ../nbs/13_datasets.ipynb #e3bbb4a8
+_missed = {}  # why a data set can't be had, by its name
 
 def _hub_or_drawn(name):
     "The data set from the hub, or else drawn"

@@ -6,9 +6,9 @@ from .kit import Case, check, require, rng, same
 @check('inplace')
 def check_inplace(f):  # Your decorator
     "Check a decorator that makes functions return their first argument"
-    def example(x, by=1, *, twice=False):
+    def example(things, by=1, *, twice=False):
         "Some words"
-        x.append(by*(1+twice))
+        things.append(by*(1+twice))
     def anything(x, *rest, **named): x.append((rest, named))
     def one(f):
         x = []
@@ -19,7 +19,7 @@ def check_inplace(f):  # Your decorator
         same(x, [1], [], 'Call f once for each call of the new function.')
     def call(name, run, want, given, hint): return Case(name, lambda f: same(run(f), want, given), hint)
     rest = '*args and **kwargs collect what else is passed, and pass it on.'
-    yield Case('one argument', one)
+    yield Case('one argument', one, 'Write @functools.wraps(f), with its (f); call f(*args, **kwargs).')
     yield call('a result left alone', lambda f: f(lambda x: x.pop())([1, 2]), [1], 'x.pop() on [1, 2]',
                'What f returns does not matter.')
     yield call('by keyword', lambda f: f(example)([], 2, twice=True), [4], '([], 2, twice=True)', rest)
@@ -28,7 +28,7 @@ def check_inplace(f):  # Your decorator
     yield call('name and docstring', lambda f: (f(example).__name__, f(example).__doc__),
                ('example', 'Some words'), 'a function called example',
                'functools.wraps(f) above the inner function copies both.')
-    yield call('the first by keyword', lambda f: f(example)(x=[5]), [5, 1], '(x=[5])',
+    yield call('the first by keyword', lambda f: f(example)(things=[5]), [5, 1], '(things=[5])',
                'By keyword, the first argument is the first value of kwargs.')
 
 class _Watched(torch.Tensor):
@@ -84,7 +84,7 @@ def check_pixel_stats(f):  # A uint8 tensor -> mean and deviation of its pixels 
 def check_shuffle(f):  # Your generator, of things to iterate over and the size of its buffer
     "Check a generator that shuffles a stream with a buffer"
     def whole(n, size, name):
-        rest = 'When the stream has ended, the buffer still holds some: they come out as well.'
+        rest = 'What goes out leaves the buffer. Some are in it at the end: they come out as well.'
         return Case(name, lambda f: same(sorted(f(iter(range(n)), size)), list(range(n)),
                                          f'{n} items, a buffer of {size}', rest), stream)
     stream = ('A stream has no len, and next() at its end is a StopIteration, an error in a generator: '
@@ -111,7 +111,7 @@ def check_shuffle(f):  # Your generator, of things to iterate over and the size 
     def late(orders):
         most = max(place-item for o in orders for place,item in enumerate(o))
         return '' if most > 8 else f'in 200 runs no item came more than {most} places late'
-    one,lost = 'a buffer of one changes nothing','For each item that goes out, the next one takes its place.'
+    one,lost = 'a buffer of one changes nothing','One comes in and goes out, then the next takes its place.'
     yield Case(one, lambda f: same(list(f(iter(range(9)), 1)), list(range(9)), '9 items', lost), stream)
     yield whole(20, 5, 'all come out, once')
     yield whole(3, 10, 'fewer items than the buffer holds')

@@ -1,5 +1,5 @@
 "Lesson 13: data sets"
-import functools, itertools, math, random
+import functools, inspect, itertools, math, random
 import numpy as np, torch
 from miniai.check.datasets import check_inplace, check_pixel_stats, check_shuffle
 
@@ -55,6 +55,30 @@ def by_pop_of_names(f):
         first = [*args, *kwargs.values()][0]
         f(*args, **kwargs)
         return first
+    return new
+
+
+def by_signature(f):
+    @functools.wraps(f)
+    def new(*args, **kwargs):
+        f(*args, **kwargs)
+        return inspect.signature(f).bind(*args, **kwargs).args[0]
+    return new
+
+
+def names_the_first(f):
+    @functools.wraps(f)
+    def new(x, *args, **kwargs):
+        f(x, *args, **kwargs)
+        return x
+    return new
+
+
+def wraps_without_f(f):
+    @functools.wraps
+    def new(*args, **kwargs):
+        f(*args, **kwargs)
+        return args[0]
     return new
 
 
@@ -216,6 +240,21 @@ def one_too_many(items, size):
     else: yield from by_popping(items, size+1)
 
 
+def one_too_many_always(items, size): yield from by_popping(items, size+1)
+
+
+def draws_twice(items, size):
+    "What goes out stays, and another place is filled"
+    buffer = []
+    for item in items:
+        if len(buffer) < size: buffer.append(item)
+        else:
+            yield random.choice(buffer)
+            buffer[random.randrange(size)] = item
+    random.shuffle(buffer)
+    yield from buffer
+
+
 def not_filled(items, size):
     buffer = []
     for item in items:
@@ -265,11 +304,12 @@ def reads_ahead(items, size):
 
 
 EXERCISES = [
-    (check_inplace, [first_argument, by_pop_of_names, ByObject],
+    (check_inplace, [first_argument, by_pop_of_names, by_signature, ByObject],
      [(without_wraps, 'functools.wraps'), (one_argument, '*args and **kwargs'),
       (no_return, 'a `return` of its own'),
       (returns_result, 'a `return` of its own'), (no_keywords, '*args and **kwargs'),
-      (only_places, 'first value of kwargs'),
+      (only_places, 'first value of kwargs'), (names_the_first, 'first value of kwargs'),
+      (wraps_without_f, 'with its (f)'),
       (works_on_a_copy, 'very object'), (calls_twice, 'Call f once'), (stub, 'This is the stub')]),
     (check_pixel_stats, [by_counts, by_unique, by_numpy],
      [(by_floats, 'Count the values'), (as_tensors, 'by .item()'), (to_255, 'divide by 255'),
@@ -281,7 +321,8 @@ EXERCISES = [
     (check_shuffle, [by_swapping, by_popping, ByAClass],
      [(all_at_once, 'Read until the buffer is full'), (loses_the_rest, 'they come out as well'),
       (piece_by_piece, 'Is it shuffled piece by piece'), (unchanged, 'is drawn by chance'),
-      (one_too_many, 'the buffer holds 5 items'), (not_filled, 'Fill the buffer before'),
+      (one_too_many, 'the buffer holds 5 items'), (one_too_many_always, 'One comes in and goes out'),
+      (draws_twice, 'What goes out leaves the buffer'), (not_filled, 'Fill the buffer before'),
       (by_next, 'a StopIteration'), (loses_every_other, 'takes its place'),
       (rest_in_order, 'those that are left'), (same_each_time, 'without a seed'),
       (reads_ahead, 'give one away with `yield`, read one'), (stub, 'This is the stub')]),
