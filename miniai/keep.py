@@ -179,7 +179,7 @@ class SaveBestCB(Monitor):
 
     def after_epoch(self, learn):
         if learn.training or not self.better(learn): return
-        getattr(type(learn), 'save', Learner.save)(learn, self.path)  # a learner of your own has no `save`
+        getattr(learn, 'save', lambda path: Learner.save(learn, path))(self.path)  # yours may have none
 
 # %% ../nbs/26_keeping.ipynb #e4d2c830
 class EarlyStoppingCB(Monitor):

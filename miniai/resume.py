@@ -44,7 +44,9 @@ def _between_epochs(dl):
     return {**state, 'batches': None} if state and 'batches' in state else state
 
 def _check_run(learn):
-    "Raise if a loader can't be started again; say so if the optimizer can't be"
+    "Raise if the loop can't begin in mid-epoch or a loader not again; say so if the optimizer can't"
+    if not hasattr(learn, 'first_iter'):
+        raise TypeError("CheckpointCB needs miniai's Learner, whose loop can begin in mid-epoch")
     if not _has_state(learn.opt):
         print(f'CheckpointCB: {type(learn.opt).__name__} has no state_dict and load_state_dict, '
               'so a resumed run will start with a fresh one')
@@ -230,9 +232,7 @@ class CheckpointCB(Callback):
         print(_resuming(self.path, state) if state else f'no checkpoint in {self.folder}: starting afresh')
 
     def before_fit(self, learn):
-        if not hasattr(learn, 'first_iter'):
-            raise TypeError("CheckpointCB needs miniai's Learner, whose loop can begin in mid-epoch")
-        if not learn.learning: return
+        if not getattr(learn, 'learning', True): return
         _check_run(learn)
         self.lock.take()
         self.due,self.proved = 0,False
