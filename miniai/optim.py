@@ -6,9 +6,8 @@
 __all__ = ['Optimizer', 'SGD', 'RMSprop', 'Adam', 'AdamW']
 
 # %% ../nbs/08_optim.ipynb #299c9ac4
-import inspect, math
+import copy, inspect, math
 from collections import defaultdict
-from copy import deepcopy
 from functools import partial
 from numbers import Real
 import torch
@@ -54,28 +53,6 @@ def _check_options(options):
             raise ValueError(f'{name} must be a number, 0 or more{words}; got {value!r}')
     if options.get('nesterov') and (not options['momentum'] or options.get('dampening')):
         raise ValueError('nesterov needs a momentum above 0, and no dampening')
-
-# %% ../nbs/08_optim.ipynb #5da0ef3b
-def _check_groups(opt, saved):
-    "Raise unless the groups of a state dict are such that `opt` can go on from them"
-    theirs,mine = ([len(group['params']) for group in groups] for groups in (saved, opt.param_groups))
-    if theirs != mine: raise ValueError(f'the state dict has groups of {theirs} parameters, not of {mine}')
-    name = type(opt).__name__
-    unknown = ['amsgrad', 'centered', 'maximize'] + ['decoupled_weight_decay']*(not isinstance(opt, AdamW))
-    for group in saved:
-        lacking,more = [k for k in opt.defaults if k not in group],[k for k in unknown if group.get(k)]
-        if lacking: raise ValueError(f"the state dict is not from {name}: it has no {', '.join(lacking)}")
-        if more: raise ValueError(f'the state dict has {more[0]}=True, which our {name} does not know')
-
-def _loaded(number, name, value, p):
-    "A copy of something remembered about parameter `p`, so that it fits `p`"
-    if name == 'step': return torch.tensor(float(value))
-    if not isinstance(value, torch.Tensor): return deepcopy(value)
-    if value.shape == p.shape: return torch.empty_like(p).copy_(value)
-    if name in ('momentum_buffer', 'square_avg', 'exp_avg', 'exp_avg_sq'):
-        raise ValueError(f'{name} of parameter {number} has shape {tuple(value.shape)} in the state dict, '
-                         f'and the parameter {tuple(p.shape)}: is it from another model?')
-    return value.detach().clone()
 
 # %% ../nbs/08_optim.ipynb #ed3d8c95
 class Optimizer(torch.optim.Optimizer):
@@ -137,13 +114,13 @@ class Optimizer(torch.optim.Optimizer):
         state_dict:dict # From this class or from PyTorch's, for the same parameters
     ):
         "Go on from a state dict, whose tensors are copied"
+        _check_groups(self, state_dict)
         saved,groups = state_dict['state'],state_dict['param_groups']
-        _check_groups(self, groups)
         state,params = defaultdict(dict),[p for group in self.param_groups for p in group['params']]
         for n,p in zip([n for group in groups for n in group['params']], params):
             state[p] = {k: _loaded(n, k, v, p) for k,v in saved.get(n, {}).items() if v is not None}
         self.state = state
-        self.param_groups = [{**deepcopy(theirs), 'params': mine['params']}
+        self.param_groups = [{**copy.deepcopy(theirs), 'params': mine['params']}
                              for theirs,mine in zip(groups, self.param_groups)]
 
     def __getstate__(self): return {k: getattr(self, k) for k in ('defaults', 'state', 'param_groups')}
@@ -234,6 +211,29 @@ class AdamW(Adam):
         p -= options['lr']*options['weight_decay']*p
         super().update(p, grad, state, {**options, 'weight_decay': 0})
 
+# %% ../nbs/08_optim.ipynb #5da0ef3b
+def _check_groups(opt, state_dict):
+    "Raise unless the groups of a state dict are such that `opt` can go on from them"
+    if 'param_groups' not in state_dict: raise ValueError("not an optimizer's state dict: no param_groups")
+    name,saved = type(opt).__name__,state_dict['param_groups']
+    theirs,mine = ([len(group['params']) for group in groups] for groups in (saved, opt.param_groups))
+    if theirs != mine: raise ValueError(f'the state dict has groups of {theirs} parameters, not of {mine}')
+    unknown = ['amsgrad', 'centered', 'maximize'] + ['decoupled_weight_decay']*(not isinstance(opt, AdamW))
+    for group in saved:
+        lacking,more = [k for k in opt.defaults if k not in group],[k for k in unknown if group.get(k)]
+        if lacking: raise ValueError(f"the state dict is not from {name}: it has no {', '.join(lacking)}")
+        if more: raise ValueError(f'the state dict has {more[0]}=True, which our {name} does not know')
+
+def _loaded(number, name, value, p):
+    "A copy of something remembered about parameter `p`, so that it fits `p`"
+    if name == 'step': return torch.tensor(float(value))
+    if not isinstance(value, torch.Tensor): return copy.deepcopy(value)
+    if value.shape == p.shape: return torch.empty_like(p).copy_(value)
+    if name in ('momentum_buffer', 'square_avg', 'exp_avg', 'exp_avg_sq'):
+        raise ValueError(f'{name} of parameter {number} has shape {tuple(value.shape)} in the state dict, '
+                         f'and the parameter {tuple(p.shape)}: is it from another model?')
+    return value.detach().clone()
+
 # %% ../nbs/08_optim.ipynb #cc936027
 def _fused_sgd(params, grads, state, options):
     options = {k: options[k] for k in ('lr', 'momentum', 'dampening', 'weight_decay', 'nesterov')}
@@ -251,7 +251,6 @@ def _fused_adam(params, grads, state, options, kernel='_fused_adam_'):
 _KERNELS = {SGD.update: _fused_sgd, Adam.update: _fused_adam,
             AdamW.update: partial(_fused_adam, kernel='_fused_adamw_')}
 
-# %% ../nbs/08_optim.ipynb #1c767198
 def _alike(params, others):
     "Are `others` of the numbers and on the device of `params`, and do all lie in memory in the same order?"
     p = params[0]
@@ -261,19 +260,20 @@ def _alike(params, others):
     # the one other order that is in common use: pictures whose colors lie side by side
     return all([t.is_contiguous(memory_format=torch.channels_last) for t in [*params, *others]])
 
+# %% ../nbs/08_optim.ipynb #1c767198
 def _agrees(opt, kernel, options, dtype, device):
     "Does `kernel` do what `update` does? Both take the second step of forty numbers"
     if device.type not in ('cpu', 'cuda'): return False
     x = torch.linspace(-1, 1, 40, device=device).to(dtype)
     p,grad,state,options = x.clone(),x.flip(0),{},{**options, 'lr': 0.1}
     opt.update(p, grad, state, options)
-    q,copy = p.clone(),{k: [v.clone()] for k,v in state.items()}
+    q,twin = p.clone(),{k: [v.clone()] for k,v in state.items()}
     opt.update(p, grad, state, options)
-    try: kernel([q], [grad], copy, options)
+    try: kernel([q], [grad], twin, options)
     except (AttributeError, TypeError, RuntimeError): return False  # this PyTorch has no such function
     if device.type == 'cuda': return True  # to compare would make the GPU wait
     eps = {torch.float32: 1e-5, torch.float64: 1e-10}.get(dtype, 0.02)
-    return all(torch.allclose(a, b, eps, eps) for a,b in [(p, q), *((state[k], copy[k][0]) for k in state)])
+    return all(torch.allclose(a, b, eps, eps) for a,b in [(p, q), *((state[k], twin[k][0]) for k in state)])
 
 # %% ../nbs/08_optim.ipynb #97330d0c
 def _step_together(opt, group):

@@ -2,6 +2,7 @@
 from functools import partial
 import torch
 from .kit import Case, Mismatch, brief, check, require, rng, same
+from .matmul import refused
 
 def _sgd(p, g, s, o, wrong):
     "One step of SGD with momentum, with a mistake"
@@ -13,8 +14,7 @@ def _sgd(p, g, s, o, wrong):
 
 _SGD = {
     'no momentum': 'There is no momentum in this: is the sum kept from step to step, for each parameter?',
-    'lr in the sum': 'The learning rate has gone into the sum. Sum the bare gradients, and multiply by lr '
-                     'in the step, so that a new lr counts at once.',
+    'lr in the sum': 'lr has gone into the sum: sum the bare gradients, and multiply by lr in the step.',
     'averaged': 'It is a sum that fades, momentum*b + gradient: do not multiply the gradient by 1-momentum.',
     'no nesterov': 'nesterov has no effect: the step goes along gradient + momentum*b, with the new b. '
                    '(With the old one that is plain momentum.)'}
@@ -27,11 +27,13 @@ def _adagrad(p, g, s, o, wrong):
     s['v'] = 0.99*old + 0.01*new if wrong == 'averaged' else old + new
     seen = 0*g + old if wrong == 'one step late' else s['v']
     root = (seen + eps).sqrt() if wrong == 'eps inside' else seen if wrong == 'no root' else seen.sqrt()
+    if wrong == 'eps outside': return p - o['lr']*g/root - eps
     return p - o['lr']*g/(root + eps*(wrong not in ('eps inside', 'no eps')))
 
 _ADAGRAD = {
     'eps inside': 'eps stands inside the root; it is added to the root.',
     'no eps': 'eps has no effect: it is added to the root.',
+    'eps outside': 'eps is added to the whole step: parentheses around the root and eps.',
     'no root': 'The gradient is divided by the sum of squares; divide by its root.',
     'no square': 'The sum is of the gradients; it is of their squares.',
     'one for all': 'Each number of the parameter has a sum of its own: do not add up over the tensor.',
@@ -79,8 +81,7 @@ def _move(opt, params, grads):
         kept = g is None or p.grad is not None and p.grad.equal(g)
         require(kept, '`step` changed the gradient', g, p.grad, g, 'Use `grad = grad + …`, not `grad += …`.')
 
-def _follow(name, like, options, hint='', lrs=(0.1,)*8, relay=('yours',), make=None, present=({0},)*8,
-            at_error=''):
+def _follow(name, like, options, hint='', lrs=(0.1,)*8, relay=('yours',), make=None, present=({0},)*8):
     """Follow PyTorch's: with an lr for each step, and gradients for the parameters that are `present` in it.
     A second class in `relay` goes on from the state dict; `make` gives an optimizer and a schedule or None"""
     known = _RULES[like][1] if like in _RULES and options.keys() <= {'momentum', 'nesterov', 'eps'} else {}
@@ -104,7 +105,7 @@ def _follow(name, like, options, hint='', lrs=(0.1,)*8, relay=('yours',), make=N
         mistakes = {text: partial(_path, like, options, lrs, grads[0], bad) for bad,text in known.items()}
         given = f'positions after each step, {options or "no options"}, lr={lrs[len(path)-1]}'
         same(*paths, f'{len(params)} parameters: {given}' if params[1:] else given, hint, mistakes)
-    return Case(name, run, at_error or hint)
+    return Case(name, run, hint)
 
 def _groups(cls, params):
     "Three groups: one with an lr of its own, one of the defaults, and one that is added later"
@@ -133,38 +134,38 @@ def _after(alone, case):
     return Case(case.name, run, case.hint)
 
 def _refuses(what, params, hint, **options):
-    def run(cls):
-        try: cls(params, **options)
-        except NotImplementedError: raise
-        except Exception: return
-        raise Mismatch(f'no error for {what}')
-    return Case(f'an error for {what}', run, hint)
+    return Case(f'an error for {what}', lambda cls: refused(Exception, partial(cls, **options), params), hint)
+
+def _own(cls):
+    if cls.__module__.startswith('torch.'): return
+    names = 'step', 'zero_grad', 'add_param_group', 'state_dict', 'load_state_dict'
+    theirs = [n for n in names if getattr(cls, n, None) is getattr(torch.optim.Optimizer, n)]
+    require(not theirs, f"PyTorch's: {', '.join(theirs)}", hint='Write them yourself, without its `super()`.')
 
 def _optimizer_cases(like, names):
     "All that a complete optimizer has to pass"
     options = [o for o in _OPTIONS.get(like, []) if names is None or set(o) <= set(names)]
     memory,three = options[0] if options else {},dict(present=[{0, 1, 2}]*5)
-    own = 'Each parameter has a memory of its own: keep it by parameter.'
     once = '`params` may be a generator, which can be run through only once: keep `list(params)`.'
     skip = 'Skip a parameter whose gradient is None: no step, no weight decay, and its memory stays.'
-    group = 'Take the options from the group: `group["lr"]`; go through all groups, also those added later.'
-    dicts = 'The arguments are groups: dictionaries with `params` and options of their own.'
+    group = 'Take the options from the group, `group["lr"]`; go through all groups (dicts), also later ones.'
+    rule = '' if like != 'Adagrad' else 'Each number: s += g**2; p -= lr*g/(s.sqrt() + eps), lr in `options`.'
     sched = 'Schedules ask for a subclass of torch.optim.Optimizer, and set `param_groups[0]["lr"]`.'
     keep = "It holds all that is remembered and each group's options, as print(torch_opt.state_dict()) shows."
     pairs = [('torch', 'yours'), ('yours', 'torch')] if names is None else []  # torch's has all options
-    later = [_follow('three parameters', like, memory, own, **three),
+    later = [_follow('three parameters', like, memory, 'Each parameter has a memory of its own.', **three),
              _follow('gradients that are None', like, memory, skip, present=[{0}, {0, 1}, {1}, {0, 1, 2}]),
              _follow('parameters from a generator', like, {}, once, make=_generator, **three),
              Case('zero_grad', _zero),
-             _follow('groups have their own options', like, {}, group, make=_groups, at_error=dicts, **three),
+             _follow('groups have their own options', like, {}, group, make=_groups, **three),
              _follow('a new lr on the way', like, memory, sched, (0.1,)*3 + (0.02,)*5),
              _follow("a schedule of PyTorch's drives it", like, {}, sched, make=_schedule, **three),
              *[_follow(f'state_dict: from {pair[0]} to {pair[1]}', like, memory, keep, relay=pair)
                for pair in [('yours', 'yours'), *pairs]]]
     alone,twice = _follow('', like, memory),[dict(params=[_start()])]*2
-    return [_follow('one step', like, {}, lrs=(0.3,)), _follow('eight steps', like, {}),
-            *[_follow(f"with {' and '.join(o)}", like, o) for o in options],
-            *[_after(alone, case) for case in later],
+    return [_follow('one step', like, {}, rule, lrs=(0.3,)), _follow('eight steps', like, {}, rule),
+            *[_follow(f"with {' and '.join(o)}", like, o, rule) for o in options],
+            *[_after(alone, case) for case in later], Case('all of it is your own', _own),
             _refuses('no parameters', [], 'Raise if the list is empty.'),
             _refuses('lr=-0.1', [_start()], 'A rate below 0 is a mistake: raise.', lr=-0.1),
             _refuses('a parameter in two groups', twice, 'It would take two steps: raise.')]
@@ -188,17 +189,17 @@ def _groups_case(name, make_model, decayed, others):
     def run(f):
         model = make_model()
         got,names = f(model, 0.3),{id(p): n for n,p in model.named_parameters()}
-        two = isinstance(got, (list, tuple)) and len(got) == 2 and all('params' in g for g in got)
         form = 'Return [dict(params=…, weight_decay=…), dict(params=…, weight_decay=0)].'
-        require(two, 'it is not two groups', got=got, hint=form)
+        good = type(got) in (list, tuple) and [{'params', 'weight_decay'} <= {*g} for g in got] == [True]*2
+        require(good, 'it is not two groups with params and weight_decay', got=got, hint=form)
         groups = [sorted(names.get(id(p), 'not of the model') for p in g['params']) for g in got]
         mistakes = {'The groups have changed places.': [others, decayed]}
         hint = 'By the number of axes: those with `p.dim() >= 2` decay, all others do not.'
-        frozen = any('frozen' in n for g in groups for n in g)
-        if frozen: hint = 'A frozen parameter, with `requires_grad` False, belongs in neither group.'
+        if 'not of the model' in str(groups): hint = '`params` is a list of parameters alone, without names.'
+        if 'frozen' in str(groups): hint = 'A frozen parameter (`requires_grad` False) is in neither group.'
         same(groups, [decayed, others], hint=hint, mistakes=mistakes)
         both = 'The first group has the given weight_decay, the second has 0; both must say so.'
-        same([g.get('weight_decay', 'missing') for g in got], [0.3, 0], hint=both)
+        same([g['weight_decay'] for g in got], [0.3, 0], hint=both)
     return Case(name, run, by_dim)
 
 def _model(frozen=False, scalar=False):
@@ -212,8 +213,7 @@ def _model(frozen=False, scalar=False):
 def check_decay_groups(f):  # Takes a model and a weight decay, and returns a list of two groups
     "Check a function that keeps weight decay away from biases and scales"
     decayed,rest = ['conv.weight'],['conv.bias', 'norm.bias', 'norm.weight']
-    frozen,scalar = partial(_model, frozen=True),partial(_model, scalar=True)
     return [_groups_case('a linear layer', lambda: torch.nn.Linear(2, 3), ['weight'], ['bias']),
             _groups_case('with a normalization layer', _model, decayed, rest),
-            _groups_case('frozen parameters stay out', frozen, decayed, rest),
-            _groups_case('a parameter without any axis', scalar, decayed, [*rest, 'scale'])]
+            _groups_case('frozen parameters stay out', partial(_model, frozen=True), decayed, rest),
+            _groups_case('one without any axis', partial(_model, scalar=True), decayed, [*rest, 'scale'])]

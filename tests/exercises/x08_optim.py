@@ -48,6 +48,16 @@ def by_absence(model, weight_decay):
             dict(params=[p for p in model.parameters() if p not in decayed], weight_decay=0)]
 
 
+def with_names(model, weight_decay):
+    pairs = [(n, p) for n,p in model.named_parameters() if p.requires_grad]
+    return [dict(params=[pair for pair in pairs if pair[1].dim() >= 2], weight_decay=weight_decay),
+            dict(params=[pair for pair in pairs if pair[1].dim() < 2], weight_decay=0)]
+
+
+def says_nothing_of_the_rest(model, weight_decay):
+    return [dict(g) if i == 0 else dict(params=g['params']) for i,g in enumerate(split(model, weight_decay))]
+
+
 def one_group(model, weight_decay): return [dict(params=list(model.parameters()), weight_decay=weight_decay)]
 def bare_lists(model, weight_decay): return [g['params'] for g in split(model, weight_decay)]
 
@@ -101,6 +111,30 @@ class EpsInside(Adagrad):
     def update(self, p, grad, state, options):
         state['sum'] = state.get('sum', 0) + grad**2
         p -= options['lr']*grad/(state['sum'] + options['eps']).sqrt()
+
+
+class EpsOutside(Adagrad):
+    def update(self, p, grad, state, options):
+        state['sum'] = state.get('sum', 0) + grad**2
+        p -= options['lr']*grad/state['sum'].sqrt() + options['eps']
+
+
+class MeanOfSquares(Adagrad):
+    def update(self, p, grad, state, options):
+        state['sum'] = state.get('sum', 0) + (grad**2).mean()
+        p -= options['lr']*grad/(state['sum'].sqrt() + options['eps'])
+
+
+class SumOfSizes(Adagrad):
+    def update(self, p, grad, state, options):
+        state['sum'] = state.get('sum', 0) + grad.abs()
+        p -= options['lr']*grad/(state['sum'] + options['eps'])
+
+
+class RateOfSelf(Adagrad):
+    def update(self, p, grad, state, options):
+        state['sum'] = state.get('sum', 0) + grad**2
+        p -= self.lr*grad/(state['sum'].sqrt() + self.eps)
 
 
 class NoRoot(Adagrad):
@@ -217,6 +251,15 @@ class OnOurBase(Optimizer):
         p.sub_(grad + options['momentum']*b if options['nesterov'] else b, alpha=options['lr'])
 
 
+class OnTheirBase(torch.optim.Optimizer):
+    "Lets PyTorch's do what was to be written"
+    def __init__(self, params, lr=0.1, momentum=0., nesterov=False):
+        if lr < 0: raise ValueError('lr below 0')
+        super().__init__(params, dict(lr=lr, momentum=momentum, nesterov=nesterov))
+
+    move,step = MySGD.move,MySGD.step
+
+
 class KeepsGenerator(MySGD):
     def __init__(self, params, lr=0.1, momentum=0., nesterov=False):
         self.defaults,self.state = dict(lr=lr, momentum=momentum, nesterov=nesterov),defaultdict(dict)
@@ -316,7 +359,9 @@ EXERCISES = [
     (check_decay_groups, [split, by_loop, by_shape],
      [(swapped, 'changed places'), (by_name, 'number of axes'), (one_group, 'Return [dict(params'),
       (bare_lists, 'Return [dict('), (by_absence, 'compares the numbers'),
-      (partial(split, wanted=lambda p: True), 'in neither group'), (partial(split, rest=0.3), 'must say so'),
+      (partial(split, wanted=lambda p: True), 'is in neither group'),
+      (partial(split, rest=0.3), 'must say so'),
+      (with_names, 'without names'), (says_nothing_of_the_rest, 'weight_decay=0)]'),
       (partial(split, decays=lambda p: p.dim() != 1), 'number of axes')]),
     (check_adagrad, [Adagrad, OutOfPlace, ByAddcdiv],
      [(NoSum, 'lost between the steps'), (OnSelf, 'all that is remembered'),
@@ -324,7 +369,9 @@ EXERCISES = [
       (NoStart, 'empty dictionary'), (EpsInside, 'eps stands inside'), (NoRoot, 'divide by its root'),
       (NoEps, 'eps has no effect'), (NoRate, 'lr has no effect'), (NoSquare, 'of their squares'),
       (OneForAll, 'add up over the tensor'), (FirstTwice, 'counts twice'),
-      (LikeRMSprop, 'a running average'), (NewTensor, 'change it in place'), (Uphill, 'up the slope')]),
+      (LikeRMSprop, 'a running average'), (NewTensor, 'change it in place'), (Uphill, 'up the slope'),
+      (EpsOutside, 'parentheses around'), (MeanOfSquares, 's += g**2'), (SumOfSizes, 's += g**2'),
+      (RateOfSelf, 'lr in `options`')]),
     (check_mysgd, [MySGD, OnOurBase, SGD, torch.optim.SGD],
      [(KeepsGenerator, 'a generator'), (TakesNone, 'gradient is None'), (NoMomentum, 'no momentum'),
       (Averages, 'a sum that fades'), (RateInTheSum, 'gone into the sum'), (NoNesterov, 'no effect'),
@@ -333,5 +380,5 @@ EXERCISES = [
       (Forgets, 'Set it to None'), (FirstGroupOnly, 'go through all groups'),
       (OptionsOfTheClass, 'from the group'),
       (NoState, 'all that is remembered'),
-      (NotAnOptimizer, 'subclass of torch')]),
+      (NotAnOptimizer, 'subclass of torch'), (OnTheirBase, 'Write them yourself')]),
 ]
