@@ -139,8 +139,8 @@ def _refuses(what, params, hint, **options):
 def _own(cls):
     if cls.__module__.startswith('torch.'): return
     names = 'step', 'zero_grad', 'add_param_group', 'state_dict', 'load_state_dict'
-    theirs = [n for n in names if getattr(cls, n, None) is getattr(torch.optim.Optimizer, n)]
-    require(not theirs, f"PyTorch's: {', '.join(theirs)}", hint='Write them yourself, without its `super()`.')
+    theirs = ', '.join(n for n in names if getattr(cls, n, None) is getattr(torch.optim.Optimizer, n))
+    require(not theirs, f"PyTorch's: {theirs}", hint=f'Write yourself, without its `super()`: {theirs}.')
 
 def _optimizer_cases(like, names):
     "All that a complete optimizer has to pass"

@@ -380,5 +380,5 @@ EXERCISES = [
       (Forgets, 'Set it to None'), (FirstGroupOnly, 'go through all groups'),
       (OptionsOfTheClass, 'from the group'),
       (NoState, 'all that is remembered'),
-      (NotAnOptimizer, 'subclass of torch'), (OnTheirBase, 'Write them yourself')]),
+      (NotAnOptimizer, 'subclass of torch'), (OnTheirBase, '`super()`: zero_grad, add_param_group')]),
 ]
