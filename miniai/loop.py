@@ -15,8 +15,8 @@ from functools import partial, wraps
 import torch, torch.nn.functional as F
 from fastcore.foundation import L
 from .optim import SGD
-from .tools.slips import as_loaders, batches, by_name, call_all, check_callback, check_whole
-from .tools.slips import explained_loss, near, pick_loss, who_resumes
+from .tools.slips import as_loaders, batches, by_name, call_all, check_callback, check_parts
+from .tools.slips import check_whole, explained_loss, near, pick_loss, who_resumes
 from .tools.nested import first_tensor, map_tensors
 
 # %% ../nbs/15_learner.ipynb #29b33d13
@@ -110,10 +110,8 @@ def to_device(x, device=def_device):
 
 def to_cpu(x):
     "The tensors in `x` detached, on the CPU, and half precision made whole"
-    def cpu(t):
-        t = t.detach().cpu()
-        return t.float() if t.dtype == torch.float16 else t
-    return map_tensors(cpu, x)
+    def whole(t): return t.float() if t.dtype == torch.float16 else t
+    return map_tensors(lambda t: whole(t.detach().cpu()), x)
 
 # %% ../nbs/15_learner.ipynb #4c877d20
 def loss_of(learn, preds, *targets):
@@ -223,6 +221,7 @@ class Learner(Host):
         n_inp:int=1,          # How many parts of a tuple are inputs of the model
         target_keys=TARGETS   # Which keys of a dictionary are targets
     ):
+        check_parts(model, loss_func, opt_func)
         super().__init__(cbs)
         self.model,self.dls,self.loss_func,self.lr,self.opt_func = model,as_loaders(dls),loss_func,lr,opt_func
         self.n_inp,self.target_keys,self.history = n_inp,target_keys,[]

@@ -1,8 +1,8 @@
 "Errors that say what to do"
 import pytest, torch, torch.nn.functional as F
-from miniai.tools.slips import (as_loaders, batches, by_name, call_all, check_callback, check_whole,
-                                explained_loss,
-                                is_integer, kind, kinds, near, pick_loss, who_resumes)
+from miniai.tools.slips import (as_loaders, batches, by_name, call_all, check_callback, check_parts,
+                                check_whole, explained_loss, is_integer, kind, kinds, near, pick_loss,
+                                who_resumes)
 
 
 def test_words_for_things():
@@ -58,6 +58,23 @@ def test_loaders_and_their_batches():
     assert as_loaders(((0,), None)).train == (0,) and as_loaders((0,)).valid is None
     assert list(batches([1, 2], 'training')) == [1, 2] and list(batches([], 'training', done=3)) == []
     with pytest.raises(ValueError, match='the test loader gave no batch'): list(batches([], 'test'))
+
+
+def test_a_list_of_loaders_is_a_pair_and_a_list_of_batches_is_not():
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(2)))
+    for given in ([loader, loader], (loader, loader)): assert as_loaders(given).valid is loader
+    assert as_loaders([loader]).valid is None
+    for given in ([(1, 2), (3, 4)], [], [torch.zeros(1)]): assert as_loaders(given).train is given
+
+
+@pytest.mark.parametrize('parts,words', [
+    ((torch.nn.Linear, None, None), r'model is a class: make an object of it, Linear\(…\)'),
+    ((None, torch.nn.CrossEntropyLoss, None), 'loss_func is a class: make an object of it, Cross'),
+    ((None, None, torch.optim.SGD([torch.zeros(1)])), 'this SGD is already made: pass SGD itself')])
+def test_classes_and_objects_in_each_others_place(parts, words):
+    with pytest.raises(TypeError, match=words): check_parts(*parts)
+    check_parts(torch.nn.Linear(1, 1), 'model', torch.optim.SGD)
+    check_parts(print, F.mse_loss, None)
 
 
 def test_a_tensor_for_loaders(): assert as_loaders(torch.zeros(3)).valid is None  # once: its truth is ambiguous
