@@ -77,7 +77,8 @@ def test_classes_and_objects_in_each_others_place(parts, words):
     check_parts(print, F.mse_loss, None)
 
 
-def test_a_tensor_for_loaders(): assert as_loaders(torch.zeros(3)).valid is None  # once: its truth is ambiguous
+def test_a_tensor_for_loaders():
+    assert as_loaders(torch.zeros(3)).valid is None  # once: its truth is ambiguous
 
 
 def test_losses(capsys):
