@@ -136,7 +136,7 @@ def better_way(
 # %% ../nbs/26_keeping.ipynb #f1bfd121
 class Monitor(Callback):
     "Watches a value of the validation rows, and knows the best one so far"
-    on_look = False
+    best,on_look,all_fits = float('nan'),False,False
     def __init__(self,
         monitor:str='loss', # The value to watch, as the table names it
         mode:str='auto',    # 'min', 'max', or by the name
@@ -149,7 +149,7 @@ class Monitor(Callback):
             raise ValueError(f'{me} watches {self.monitor!r}, and there is no MetricsCB')
         if getattr(learn.dls, 'valid', None) is None:
             raise ValueError(f'{me} looks at validation, and there is no validation set')
-        self.best = float('nan')
+        if not self.all_fits or getattr(learn, 'fits', 1) == 1: self.best = float('nan')
 
     def better(self, learn):
         "Is the row just added the best so far?"
@@ -167,8 +167,8 @@ class Monitor(Callback):
 
 # %% ../nbs/26_keeping.ipynb #0f34bb96
 class SaveBestCB(Monitor):
-    "Save the model whenever a validation value is the best so far"
-    order = Order.save
+    "Save the model whenever a validation value is the best so far, over all fits of the learner"
+    order,all_fits = Order.save,True
     def __init__(self,
         path,               # Where to, as for `learn.save`
         monitor:str='loss', # The value to watch, as the table names it

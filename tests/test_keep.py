@@ -52,6 +52,21 @@ def test_early_stopping_and_saving_the_best(tmp_path, capsys):
                                                                         EarlyStoppingCB('f1')]).fit(1)
 
 
+def test_a_second_fit_that_gets_worse_does_not_overwrite_the_best(tmp_path):
+    "0.1 began anew in each fit: the file held the first epoch of the last one"
+    learn = make([Quiet(), SaveBestCB(tmp_path/'best.pt')])
+    learn.fit(3)
+    best = min(row['loss'] for row in learn.history if row['train'] == 'eval')
+    learn.fit(1, lr=1e3)
+    learn.load(tmp_path/'best.pt')
+    assert learn.validate()['loss'] == pytest.approx(best) and learn.history[-1]['loss'] > best
+    another = make(learn.cbs)
+    another.fit(1, lr=1e-9)
+    another.model.load_state_dict(net(seed=3).state_dict())
+    another.load(tmp_path/'best.pt')
+    assert another.validate()['loss'] == pytest.approx(another.history[-1]['loss'])
+
+
 def test_a_value_whose_way_the_name_does_not_tell_is_asked_for(tmp_path):
     for name,sign in dict(perplexity=-1, mape=-1, wer=-1, nll=-1, error_rate=-1, loss=-1, val_loss=-1,
                           accuracy=1, f1=1, roc_auc=1,
