@@ -1,11 +1,11 @@
 """Every lesson with other seeds: its asserts hold for more than the random numbers that the page shows.
 
-Changed are the seeds that a reader can change in a lesson's cells, all by the same amount, so that equal ones
-stay equal: the number in `torch.manual_seed(42)`, a generator's `.manual_seed(7)`, `random.seed(1)`,
-`default_rng(1)`, `seeded(1)`, `seed=1`, `for seed in (1, 2)`. A cell that sets none draws other numbers too: the
-kernel starts with another seed. Left as they are: the library's own cells (`#| export`), the drawn data, which
-are the same for everyone, and a line that says `# this seed`: what comes of it, the lesson says, is about this
-very seed.
+Changed are the seeds that a reader can change in a lesson's cells, all by the same amount, so that equal
+ones stay equal: the number in `torch.manual_seed(42)`, a generator's `.manual_seed(7)`,
+`random.seed(1)`, `default_rng(1)`, `seeded(1)`, `seed=1`, `for seed in (1, 2)`. A cell that sets none
+draws other numbers too: the kernel starts with another seed. Left as they are: the library's own cells
+(`#| export`), the drawn data, which are the same for everyone, and a line that says `# this seed`: what
+comes of it, the lesson says, is about this very seed.
 """
 import os, re
 import pytest
