@@ -73,9 +73,8 @@ def check_slope(slope):  # Takes a function `f`, a tensor `w`, the place `i` of 
     def loss(w):
         p = (x@w - 4).sigmoid()
         return torch.where(y==1, 1-p, p).mean()
-    slopes = torch.tensor([1., -2., 5.])
     return [_slope(lambda w: (3*w).sum(), 1, 0, 'a straight line'),
-            _slope(lambda w: (slopes*w).sum(), 3, 1, 'the second of three', 'Only entry i may be nudged.'),
+            _slope(lambda w: w[0] - 2*w[1] + 5*w[2], 3, 1, 'the second of three', 'Only entry i is nudged.'),
             _slope(lambda w: (w**2).sum(), 2, 1, 'a parabola'),
             _slope(lambda w: w.prod(), 3, 2, 'a product: each slope depends on the others'),
             _slope(loss, (4,1), 2, 'a loss of scores, weights in a column')]
@@ -90,33 +89,34 @@ def _walk(start, loss, steps, move):
         now = [move(*o) for o in zip(now, grads, sums)]
     return now
 
-def _descent(shapes, loss, name, steps=1, hint=''):
-    "A case of `check_descent`: `loss` of some tensors, and `steps` steps"
-    def run(descent):
-        params,lr = [(torch.randn(s, generator=rng(k)) + 2).requires_grad_() for k,s in enumerate(shapes)],0.1
+def _careful(shapes, loss, name, lr=0.1, steps=1, too_long=False, hint=''):
+    "A case of `check_descent`: `loss` of some tensors, and `steps` steps; are they `too_long`?"
+    def run(careful_step):
+        params = [(torch.randn(s, generator=rng(k)) + 2).requires_grad_() for k,s in enumerate(shapes)]
         start = [p.detach().clone() for p in params]
         def walk(move): return lambda: _walk(start, loss, steps, move)
-        for _ in range(steps): descent(loss(*params), list(params), lr)
-        given = f'{", ".join(map(brief, start))}, lr {lr}'
-        same([p.detach() for p in params], walk(lambda p,g,_: p-lr*g)(), given, mistakes={
-            'Nothing moved: a new tensor, where `p -= …` changes the old? Or no gradient then?': start,
-            'Uphill! The gradient points to where the loss grows: minus.': walk(lambda p,g,_: p+lr*g),
+        for _ in range(steps): next_lr = careful_step(lambda: loss(*params), list(params), lr)
+        given,down = f'{", ".join(map(brief, start))}, lr {lr}',walk(lambda p,g,_: p-lr*g)
+        same([p.detach() for p in params], start if too_long else down(), given, mistakes={
+            'Nothing moved: a step uphill, put back? A new tensor, not `p -= …`? No gradient?': start,
+            'The loss rose: put the old numbers back. `p.clone()` keeps a copy, `p` alone does not.': down,
             'The whole gradient was taken off: where is lr?': walk(lambda p,g,_: p-g),
             'The gradients of the first step were still in p.grad.': walk(lambda p,g,s: p-lr*s)})
-        require(all(p.requires_grad for p in params), 'a parameter no longer asks for gradients', given,
-                hint='Leave p.requires_grad as it is.')
+        require(all(p.requires_grad for p in params), 'requires_grad is gone', given, hint='Leave it on.')
         require(not any(p.grad is not None and p.grad.any() for p in params), 'a gradient is left in p.grad',
                 given, hint='p.grad.zero_() after the step.')
-    return Case(name, run, hint or 'loss.backward(); then, under torch.no_grad(), p -= lr*p.grad for each.')
+        same(next_lr, lr/2 if too_long else lr, given, 'Return lr if the loss fell, lr/2 if it did not.')
+    return Case(name, run, hint or 'f().backward(); in torch.no_grad(), p -= lr*p.grad for each; f() again.')
 
-@check('one step of descent')
-def check_descent(descent):  # Takes a `loss` (one number), `params` (a list of tensors) and `lr`
-    "Check one step of gradient descent, gradients and cleaning up included"
+@check('a careful step')
+def check_descent(careful_step):  # Takes `f` (which gives the loss), `params` (a list of tensors), `lr`
+    "Check a step of gradient descent that is taken back if the loss has not fallen"
     x = torch.rand(8, 3, generator=rng(3))
-    return [_descent([1], lambda v: (v**2).sum(), 'one number in a valley'),
-            _descent([(3,1), 1], lambda w,b: ((x@w + b)**2).mean(), 'weights and a bias'),
-            _descent([2], lambda v: (v**2).sum(), 'two steps, one after the other', steps=2),
-            _descent([2, 1], lambda v,_: (v**2).sum(), 'a parameter that the loss does not use',
+    return [_careful([1], lambda v: (0.3*v**2).sum(), 'one number in a valley'),
+            _careful([(3,1), 1], lambda w,b: (0.3*(x@w + b)**2).mean(), 'weights and a bias'),
+            _careful([2], lambda v: (0.3*v**2).sum(), 'two steps, one after the other', steps=2),
+            _careful([(3,1), 1], lambda w,b: ((x@w + b)**2).mean(), 'a step too long', lr=9., too_long=True),
+            _careful([2, 1], lambda v,_: (0.3*v**2).sum(), 'a parameter that the loss does not use',
                      hint='Its p.grad is None: leave it alone.')]
 
 def _rows(n, pixels, kind, seed):

@@ -98,53 +98,86 @@ def descent(loss, params, lr):
             p -= lr*p.grad
             p.grad.zero_()
 
-def descent_by_autograd(loss, params, lr):
-    for p,g in zip(params, torch.autograd.grad(loss, params, allow_unused=True)):
-        if g is not None: p.data.sub_(lr*g)
+def careful(f, params, lr, step=descent, keep=torch.clone):
+    loss,old = f(),[keep(p.detach()) for p in params]
+    step(loss, params, lr)
+    with torch.no_grad():
+        if f() < loss: return lr
+        for p,was in zip(params, old): p.copy_(was)
+    return lr/2
 
-def descent_cleans_first(loss, params, lr):
-    for p in params: p.grad = None
+def careful_by_autograd(f, params, lr):
+    "No .grad at all, and undone by the opposite step"
+    loss = f()
+    grads = torch.autograd.grad(loss, params, allow_unused=True)
+    def move(rate):
+        for p,g in zip(params, grads):
+            if g is not None: p.data.sub_(rate*g)
+    move(lr)
+    if f().item() < loss.item(): return lr
+    move(-lr)
+    return lr/2
+
+def careful_by_sgd(f, params, lr):
+    "PyTorch's optimizer, and numbers put back by a slice"
+    opt,old = torch.optim.SGD(params, lr=lr),[p.data.clone() for p in params]
+    opt.zero_grad()
+    loss = f()
     loss.backward()
-    for p in params:
-        if p.grad is not None: p.data -= lr*p.grad
-        p.grad = None
+    opt.step()
+    opt.zero_grad()
+    if f() < loss: return lr
+    for p,was in zip(params, old): p.data[:] = was
+    return lr/2
 
-def step(loss, params, lr, move, clean=True):
+def moved(loss, params, lr, move, clean=True):
     loss.backward()
     for p in params:
         if p.grad is None: continue
         p.data = move(p.detach(), p.grad)
         if clean: p.grad = None
-
-def never_zeroed(loss, params, lr): step(loss, params, lr, lambda p,g: p-lr*g, clean=False)
-def uphill(loss, params, lr): step(loss, params, lr, lambda p,g: p+lr*g)
-def without_lr(loss, params, lr): step(loss, params, lr, lambda p,g: p-g)
-def new_names(loss, params, lr): step(loss, params, lr, lambda p,g: p)
-def zeroed_too_early(loss, params, lr):
+def zero_first(loss, params, lr):
     loss.backward()
     with torch.no_grad():
         for p in params:
             if p.grad is None: continue
             p.grad.zero_()
             p -= lr*p.grad
-def no_backward(loss, params, lr):
+def without_backward(loss, params, lr):
     with torch.no_grad():
         for p in params:
             if p.grad is not None: p -= lr*p.grad
-def new_ones_in_the_list(loss, params, lr):
+def new_in_the_list(loss, params, lr):
     loss.backward()
     with torch.no_grad():
         for k,p in enumerate(params):
             if p.grad is not None: params[k] = p - lr*p.grad
-def in_the_record(loss, params, lr):
+def recorded(loss, params, lr):
     loss.backward()
     for p in params: p -= lr*p.grad
-def all_have_gradients(loss, params, lr):
+def all_with_gradients(loss, params, lr):
     loss.backward()
     with torch.no_grad():
         for p in params:
             p -= lr*p.grad
             p.grad.zero_()
+
+def never_zeroed(f, params, lr):
+    return careful(f, params, lr, lambda *o: moved(*o, lambda p,g: p-lr*g, clean=False))
+def uphill(f, params, lr): return careful(f, params, lr, lambda *o: moved(*o, lambda p,g: p+lr*g))
+def without_lr(f, params, lr): return careful(f, params, lr, lambda *o: moved(*o, lambda p,g: p-g))
+def new_names(f, params, lr): return careful(f, params, lr, lambda *o: moved(*o, lambda p,g: p))
+def zeroed_too_early(f, params, lr): return careful(f, params, lr, zero_first)
+def no_backward(f, params, lr): return careful(f, params, lr, without_backward)
+def new_ones_in_the_list(f, params, lr): return careful(f, params, lr, new_in_the_list)
+def in_the_record(f, params, lr): return careful(f, params, lr, recorded)
+def all_have_gradients(f, params, lr): return careful(f, params, lr, all_with_gradients)
+def keeps_no_copy(f, params, lr): return careful(f, params, lr, keep=lambda p: p)
+def looks_not_back(f, params, lr):
+    descent(f(), params, lr)
+    return lr
+def always_halves(f, params, lr): return careful(f, params, lr) and lr/2
+def says_nothing(f, params, lr): careful(f, params, lr)
 
 
 def relu(t): return t.clamp(min=0)
@@ -214,13 +247,13 @@ EXERCISES = [
       (leaves_it_changed, 'not what it was before'), (puts_back_a_view, 'is a view'),
       (nudges_another_name, '`v = w` is no copy'), (stretches, 'Change w[i] a little'),
       (nudges_all, 'Only entry i')]),
-    (check_descent, [descent, descent_by_autograd, descent_cleans_first],
+    (check_descent, [careful, careful_by_autograd, careful_by_sgd],
      [(never_zeroed, 'a gradient is left in p.grad'), (never_zeroed, 'were still in p.grad'),
-      (uphill, 'Uphill'),
-      (without_lr, 'where is lr'), (new_names, 'Nothing moved'), (in_the_record, 'torch.no_grad()'),
-      (zeroed_too_early, 'Or no gradient then?'), (no_backward, 'Or no gradient then?'),
-      (new_ones_in_the_list, 'Nothing moved: a new tensor'),
-      (all_have_gradients, 'leave it alone')]),
+      (uphill, 'a step uphill, put back?'), (without_lr, 'where is lr'), (new_names, 'A new tensor'),
+      (in_the_record, 'torch.no_grad()'), (zeroed_too_early, 'No gradient?'), (no_backward, 'No gradient?'),
+      (new_ones_in_the_list, 'A new tensor'), (all_have_gradients, 'leave it alone'),
+      (keeps_no_copy, 'keeps a copy'), (looks_not_back, 'put the old numbers back'),
+      (always_halves, 'Return lr if the loss fell'), (says_nothing, '`return`')]),
     (check_learn, [learn, learn_by_torch, learn_with_all_rows],
      [(uphill_all_the_way, 'uphill'), (never_steps, 'No better than a coin'),
       (from_zeros, 'Zero weights'), (too_large_a_rate, 'too large a rate'),
