@@ -72,8 +72,9 @@ def _set(group, name, value):
     "Set a value of a parameter group; Adam's momentum is its first beta"
     if name in group: group[name] = value
     elif name == 'momentum' and 'betas' in group: group['betas'] = (value, *group['betas'][1:])
-    else: raise ValueError(f'the optimizer has no {name!r}; it has '
-                           f'{", ".join(k for k in group if k != "params")}')
+    else:
+        known = ', '.join(k for k in group if k != 'params')
+        raise ValueError(f'the optimizer has no {name!r}; it has {known}')
 
 # %% ../nbs/18_schedules.ipynb #e5ee0423
 class ParamScheduler(Callback):
@@ -89,8 +90,8 @@ class ParamScheduler(Callback):
         _rates(groups)
         self.scheds = list(self.sched) if several else [self.sched]*len(groups)
         n,self.stepped = len(self.scheds),True
-        if n != len(groups): raise ValueError(f'{n} schedules for {self.name}, and {len(groups)} parameter '
-                                              'groups')
+        if n != len(groups):
+            raise ValueError(f'{n} schedules for {self.name}, and {len(groups)} parameter groups')
         try: self.n = len(learn.dls.train)
         except TypeError:
             raise TypeError(f'{type(self).__name__} must know the length of the training loader, and '
@@ -144,13 +145,11 @@ class OneCycle(Callback):
     "The rate up to `max_lr` and far down, along cosines; momentum the other way"
     order,on_look = Order.schedule,False
     def __init__(self,
-        max_lr=None,
-        # The highest rate, or a list with one for each parameter group; by default the fit's rate
+        max_lr=None,            # The highest rate, or a list with one for each group; by default the fit's
         pct_start:float=0.25,   # The share of the run in which the rate goes up
         div:float=25.,          # It starts at `max_lr/div`
         div_final:float=1e5,    # And ends at `max_lr/div_final`
-        moms:tuple=(0.95, 0.85,
-                    0.95) # Momentum at the start, at the highest rate and at the end; None leaves it alone
+        moms:tuple=(0.95, 0.85, 0.95) # Momentum at the start, the highest rate, the end; None leaves it alone
     ):
         if not 0 < pct_start < 1: raise ValueError(f'pct_start must be between 0 and 1, got {pct_start}')
         self.max_lr,self.pct_start,self.div,self.div_final,self.moms = max_lr,pct_start,div,div_final,moms

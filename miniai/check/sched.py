@@ -1,20 +1,20 @@
 "Checks of lesson 18_schedules: schedules as functions of the position"
 import math
+from functools import partial
 from .kit import Case, check, require, same
 
 def _case(name, reference, poss, args, hint, mistakes=None):
     def run(f):
         try: sched = f(*args)
         except TypeError as e:
-            require('argument' not in str(e), str(e), args,
-                    hint='It is made with start and end alone; the position comes '
-                    'later. Is @annealer above the definition?')
+            require('argument' not in str(e), str(e), args, hint='It is made without the position, which '
+                    'comes later. Is @annealer above the definition?')
             raise
         require(callable(sched), f'{args} gave no function of the position', args, sched,
                 hint='Return a function: the position comes later.')
         for pos in poss:
-            known = {h: wrong(*args, pos) for h,wrong in (mistakes or {}).items()}
-            same(float(sched(pos)), reference(*args, pos), given=f'start and end {args}, position {pos}',
+            known = {h: partial(wrong, *args, pos) for h,wrong in (mistakes or {}).items()}
+            same(float(sched(pos)), reference(*args, pos), given=f'made with {args}, position {pos}',
                  mistakes=known)
     return Case(name, run, hint)
 
@@ -29,8 +29,7 @@ def check_annealer(
     "Check an annealer against a formula, at the ends and between"
     want = reference or _quarter
     known = {} if reference else {'Right at the ends, wrong between: the angle goes from 0 to a quarter turn '
-                                  '(pi/2), not '
-                                  'to a half (pi).': _half}
+                                  '(pi/2), not to a half (pi).': _half}
     yield _case('it begins at start', want, [0.], (1., 0.), 'At position 0 it must give `start`.')
     yield _case('it finishes at end', want, [1.], (1., 0.), 'At position 1 it must give `end`.')
     yield _case('between', want, [0.25, 0.5, 0.75], (1., 0.), 'Right at the ends, wrong between.', known)
@@ -51,3 +50,24 @@ def check_trapezoid(f):  # Called with a low and a high value, gives a function 
                'Along straight lines, so use sched_lin; and the phases are 0.1, 0.4 and 0.5 long.')
     yield case('other values', [0., 0.05, 0.3, 0.9], (0.01, 0.4),
                'It goes from `low` to `high`, not from 0 to 1.')
+
+def _growing(start, end, n, grow, pos):
+    ends = [sum(grow**j for j in range(i)) for i in range(n+1)]
+    i = max(i for i in range(n) if ends[i] <= pos*ends[n])
+    return _half(start, end, (pos*ends[n] - ends[i])/grow**i)
+
+@check('growing restarts')
+def check_restarts(f):  # `f(start, end, n, grow)` gives a function of the position
+    "Check cosine descents, each `grow` times as long as the one before"
+    def case(name, poss, args, hint): return _case(name, _growing, poss, args, hint, {
+        'Each descent is to be `grow` times as long as the one before, not as short.':
+        lambda start,end,n,grow,pos: _growing(start, end, n, 1/grow, pos),
+        'The descents are not all of one length: each is `grow` times as long as the one before.':
+        lambda start,end,n,grow,pos: _growing(start, end, n, 1, pos)})
+    yield case('one descent', [0., 0.3, 0.5], (1., 0., 1, 2), 'With n=1 it is sched_cos.')
+    yield case('two of one length', [0., 0.3, 0.49, 0.6, 0.9], (1., 0., 2, 1), 'With grow=1 both are of one '
+               'length, each from `start` to `end`.')
+    yield case('each longer', [0.1, 0.2, 0.4, 0.5, 0.9], (1., 0., 3, 2), 'With n=3 and grow=2 the lengths '
+               'are as 1, 2 and 4.')
+    yield case('the end', [1.], (1., 0.2, 3, 2), 'At 1 it is at the end of the last, not at a new start.')
+    yield case('other values', [0., 0.1, 0.35, 0.8], (0.4, 0.01, 4, 1.5), 'Neither end nor n is special.')
