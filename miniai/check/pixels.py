@@ -98,13 +98,13 @@ def _careful(shapes, loss, name, lr=0.1, steps=1, too_long=False, hint=''):
         for _ in range(steps): next_lr = careful_step(lambda: loss(*params), list(params), lr)
         given,down = f'{", ".join(map(brief, start))}, lr {lr}',walk(lambda p,g,_: p-lr*g)
         same([p.detach() for p in params], start if too_long else down(), given, mistakes={
-            'Nothing moved: a step uphill, put back? A new tensor, not `p -= …`? No gradient?': start,
-            'The loss rose: put the old numbers back. `p.clone()` keeps a copy, `p` alone does not.': down,
+            'Nothing moved: a good step put back, or one uphill? A new p, not `p -= …`? No gradient?': start,
+            'The loss rose: put the old numbers back into p (`p = …` does not), from a `p.clone()`.': down,
             'The whole gradient was taken off: where is lr?': walk(lambda p,g,_: p-g),
             'The gradients of the first step were still in p.grad.': walk(lambda p,g,s: p-lr*s)})
         require(all(p.requires_grad for p in params), 'requires_grad is gone', given, hint='Leave it on.')
         require(not any(p.grad is not None and p.grad.any() for p in params), 'a gradient is left in p.grad',
-                given, hint='p.grad.zero_() after the step.')
+                given, hint='p.grad.zero_() after the step, and no backward after that.')
         same(next_lr, lr/2 if too_long else lr, given, 'Return lr if the loss fell, lr/2 if it did not.')
     return Case(name, run, hint or 'f().backward(); in torch.no_grad(), p -= lr*p.grad for each; f() again.')
 

@@ -177,6 +177,18 @@ def looks_not_back(f, params, lr):
     descent(f(), params, lr)
     return lr
 def always_halves(f, params, lr): return careful(f, params, lr) and lr/2
+def takes_good_ones_back(f, params, lr):
+    return careful(lambda: -f(), params, lr, lambda rise,params,lr: descent(-rise, params, lr))
+def looks_with_a_backward(f, params, lr):
+    new = careful(f, params, lr)
+    f().backward()
+    return new
+def puts_back_a_name(f, params, lr):
+    loss,old = f(),[p.detach().clone() for p in params]
+    descent(loss, params, lr)
+    if f() < loss: return lr
+    for p,was in zip(params, old): p = was
+    return lr/2
 def says_nothing(f, params, lr): careful(f, params, lr)
 
 
@@ -249,10 +261,12 @@ EXERCISES = [
       (nudges_all, 'Only entry i')]),
     (check_descent, [careful, careful_by_autograd, careful_by_sgd],
      [(never_zeroed, 'a gradient is left in p.grad'), (never_zeroed, 'were still in p.grad'),
-      (uphill, 'a step uphill, put back?'), (without_lr, 'where is lr'), (new_names, 'A new tensor'),
+      (uphill, 'or one uphill?'), (takes_good_ones_back, 'a good step put back'),
+      (without_lr, 'where is lr'), (new_names, 'A new p'),
       (in_the_record, 'torch.no_grad()'), (zeroed_too_early, 'No gradient?'), (no_backward, 'No gradient?'),
-      (new_ones_in_the_list, 'A new tensor'), (all_have_gradients, 'leave it alone'),
-      (keeps_no_copy, 'keeps a copy'), (looks_not_back, 'put the old numbers back'),
+      (new_ones_in_the_list, 'A new p'), (all_have_gradients, 'leave it alone'),
+      (keeps_no_copy, 'from a `p.clone()`'), (looks_not_back, 'put the old numbers back'),
+      (looks_with_a_backward, 'no backward after that'), (puts_back_a_name, '`p = …` does not'),
       (always_halves, 'Return lr if the loss fell'), (says_nothing, '`return`')]),
     (check_learn, [learn, learn_by_torch, learn_with_all_rows],
      [(uphill_all_the_way, 'uphill'), (never_steps, 'No better than a coin'),
