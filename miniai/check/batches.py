@@ -168,8 +168,8 @@ class Ragged(Known):
         self.given = self.asked
         for x,lengths in dl:
             want = [self.row(i) for i in (x.max(1).values - 1).tolist()]
-            same(x, filled(want), hint='Zeros behind, up to the longest of the batch.')
-            same(lengths, torch.tensor(list(map(len, want))), dtype=False, hint='How long was each before?')
+            same(x, filled(want), hint='A row a sample, zeros behind, up to the longest.')
+            same(lengths, torch.tensor(list(map(len, want))), dtype=False, hint='A tensor: how long each is.')
             self.given += len(x)
             yield [int(t[0]) - 1 for t in want]
 

@@ -4,15 +4,17 @@ import torch, torch.nn.functional as F
 from .kit import Case, Mismatch, check, require, rng, same
 
 class _Watched(torch.nn.Module):
-    "A linear model that gives other scores in training mode, and notes how it is used"
+    "A linear model that gives other scores in training mode; it notes how it is used, and each backward pass"
     def __init__(self):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.randn(4, 3, generator=rng()))
-        self.modes,self.grads = [],[]
+        self.modes,self.grads,self.passes = [],[],[]
     def forward(self, x):
         self.modes.append(self.training)
         self.grads.append(torch.is_grad_enabled())
-        return x@self.weight.t() * (-0.7 if self.training else 1.)
+        scores = x@self.weight.t() * (-0.7 if self.training else 1.)
+        if scores.requires_grad: scores.register_hook(lambda _: self.passes.append(1))
+        return scores
 
 def _batches_of(sizes, labels=3):
     "Batches of the given sizes: rows of three numbers, and labels"
@@ -47,16 +49,16 @@ def _label_case(title, sizes, labels=3, n=3, wrap=list, hint=''):
         mistakes = {'The model was in training mode: call `model.eval()` first.': _shares(batches, n, -0.7),
                     'Batches count alike here: add up, and divide at the end.': averages,
                     'This is the last batch alone.': each[-1], 'This is the first batch alone.': each[0],
+                    'These are lists for each batch: add up, and divide at the end.': sum(each, []),
                     'Divided by all drawings; divide by those of the label.': of_all,
                     'Divided by how often the label was guessed; divide by how often it occurs.': of_guesses,
                     'A label that does not occur has no share: nan.': [0. if o != o else o for o in want]}
         given = f'batches of {sizes}, n={n}'
         kind = 'Make Python numbers of it: `.tolist()` or `.item()`.'
-        if isinstance(got, tuple): got = list(got)
-        floats = isinstance(got, list) and all(isinstance(o, (int, float)) for o in got)
+        floats = isinstance(got, (list, tuple)) and all(isinstance(o, (int, float)) for o in got)
         require(got is not None, 'it is None: is there a `return`?', given, got, want)
         require(floats, 'that is not a list of floats', given, got, want, kind)
-        same(got, want, given, mistakes=mistakes)
+        same(list(got), want, given, mistakes=mistakes)
         quiet = 'Nobody will call backward: put the loop under `with torch.no_grad():`.'
         require(not any(model.grads), 'gradients were recorded', given, hint=quiet)
         early = 'Call `model.eval()` before the first batch.'
@@ -67,11 +69,10 @@ def _label_case(title, sizes, labels=3, n=3, wrap=list, hint=''):
 @check('right answers by label')
 def check_by_label(f):  # Takes `model`, `dl` and the number of labels `n`
     "Check a validation that gives the share of right answers for each label, as a list of floats"
-    absent = 'A label without any drawing is 0/0: give `float("nan")`.'
     return [_label_case('one batch', [30]), _label_case('two batches of one size', [20, 20]),
             _label_case('a short last batch', [20, 20, 3]), _label_case('all sizes differ', [3, 19, 2, 15]),
-            _label_case('a label that does not occur', [20, 9], 3, 4, hint=absent),
-            _label_case('a loader that can only be walked through', [14, 12], wrap=iter)]
+            _label_case('a label that does not occur', [20, 9], 3, 4, hint='0/0 is `float("nan")`.'),
+            _label_case('a loader to walk through', [14, 12], wrap=iter, hint='Walk through it only once.')]
 
 def _ends(batches, groups, share, so_far=0):
     "The weights after a step for each group of batches, each times `share(size, sizes in the group, so_far)`"
@@ -93,10 +94,10 @@ def _accumulate_mistakes(batches, groups, accumulate):
     def part(*_): return 1/accumulate
     last,full = [[g[-1]] for g in groups],[g for g in groups if len(g) == accumulate]
     short,zeroed = 'The last group is short, but it must step','Are the gradients zeroed before each batch?'
-    once = 'The gradients of a group add up: each batch counts with its share of the group.'
     divided = 'Divided by `accumulate`, also where batches are short or few: weight each by its share.'
     found = {'This is what a step after each batch gives.': ([[i] for g in groups for i in g], _by_share),
-             once: (groups, lambda *_: 1), divided: (groups, part),
+             'The gradients of a group add up: weight each by its share.': (groups, lambda *_: 1),
+             divided: (groups, part),
              'Divided by the number of batches: a short batch counts too much.':
                  (groups, lambda _,sizes,__: 1/len(sizes)),
              'Weighted by size, and never divided by the number of items.': (groups, lambda k,*_: k),
@@ -113,12 +114,11 @@ def _accumulate_case(title, sizes, accumulate):
         opt.register_step_post_hook(lambda *_: steps.append(1))
         def loader():
             for i,batch in enumerate(batches):
-                if len(model.modes) < i: ahead.append(i)
+                if len(model.passes) < i: ahead.append(i)
                 yield batch
         _walk(f, model, F.cross_entropy, opt, loader(), accumulate)
         given = f'batches of {sizes}, accumulate={accumulate}'
-        train = 'Call `model.train()` before the first batch.'
-        require(model.modes and all(model.modes), 'the model was used in eval mode', given, hint=train)
+        require(model.modes and all(model.modes), 'it was in eval mode', given, hint='First `model.train()`.')
         left = model.weight.grad is not None and model.weight.grad.any()
         zero = 'Call `opt.zero_grad()` after each step: what is left would go into the next.' if left else ''
         mistakes,want = _accumulate_mistakes(batches, groups, accumulate),_ends(batches, groups, _by_share)
@@ -126,8 +126,8 @@ def _accumulate_case(title, sizes, accumulate):
         more = 'At the end, step only if batches are left over.'
         require(len(steps) == len(groups), f'{len(steps)} steps, not {len(groups)}', given, hint=more)
         require(not left, 'a gradient is left over at the end', given, hint=zero)
-        one = 'Use each batch before you take the next: weight it by its size, divide `p.grad` at the end.'
-        require(not ahead, 'batches were taken before the last one was used', given, hint=one)
+        one = 'Call `backward` before you take the next: weighted by size, with `p.grad` divided at the end.'
+        require(not ahead, 'a batch was taken before `backward` of the last one', given, hint=one)
     return Case(title, run)
 
 @check('accumulation')

@@ -334,6 +334,21 @@ class PaddedLengths(MyRagged):
         return x,torch.tensor([len(row) for row in x])
 
 
+class Upright(MyRagged):
+    def batch(self, samples): return pad_sequence(samples),torch.tensor([len(t) for t in samples])
+
+
+class Oldest(MyRagged):
+    "Around the sample that has waited longest, those that are nearest to it in length"
+    def __iter__(self):
+        waiting,indices = [],self.order()
+        while waiting := waiting + [self.fetch(i) for i in islice(indices, self.pool - len(waiting))]:
+            size = len(waiting[0])
+            near = sorted(range(len(waiting)), key=lambda k: abs(len(waiting[k]) - size))[:self.bs]
+            samples,waiting = [waiting[k] for k in near],[t for k,t in enumerate(waiting) if k not in near]
+            yield self.batch(samples)
+
+
 class OnlyX(MyRagged):
     def batch(self, samples): return pad_sequence(samples, True)
 
@@ -350,10 +365,11 @@ EXERCISES = [
      [(only_stacks, 'as long as the longest'), (sequences, 'The last dimension differs'),
       (as_floats, 'of its dtype'), (upright, 'A row a sample'), (in_front, 'zeros behind'),
       (last_only, 'For each dimension'), (like_the_largest, 'For each dimension')]),
-    (check_ragged, [MyRagged, Neighbours, ByTensors],
+    (check_ragged, [MyRagged, Neighbours, ByTensors, Oldest],
      [(OnePoolAtATime, 'goes into the next one'), (LosesTheRest, 'what is left at the end'),
       (TooMany, 'At most `pool` may wait'), (AllAtOnce, 'At most `pool` may wait'),
       (FetchesTwice, 'Fetch each once'), (LooksAhead, 'Fetch each once'), (Unsorted, 'Sort what waits'),
       (ShortFirst, 'Mix the batches'), (InOrder, 'Draw the samples at random'), (SeedsAll, 'seed nothing'),
-      (UsedUpLoader, 'begin anew'), (WrongLength, 'rounded up'), (FullWidth, 'the longest of the batch'),
-      (PaddedLengths, 'How long was each before'), (OnlyX, 'A batch is a pair'), (Stub, 'This is the stub')])]
+      (UsedUpLoader, 'begin anew'), (WrongLength, 'rounded up'), (FullWidth, 'up to the longest'),
+      (Upright, 'A row a sample'),
+      (PaddedLengths, 'how long each is'), (OnlyX, 'A batch is a pair'), (Stub, 'This is the stub')])]

@@ -59,6 +59,8 @@ def as_tensor(model, dl, n): return torch.tensor(by_label(model, dl, n))
 def last_batch(model, dl, n): return by_label(model, list(dl)[-1:], n)
 def zero_for_none(model, dl, n): return [0. if o != o else o for o in by_label(model, dl, n)]
 def no_return(model, dl, n): by_label(model, dl, n)
+def a_list_each(model, dl, n): return [share for batch in dl for share in by_label(model, [batch], n)]
+def walks_for_each(model, dl, n): return [by_label(model, dl, n)[i] for i in range(n)]
 
 
 def of_all(model, dl, n):
@@ -154,6 +156,22 @@ def looks_ahead(model, loss_func, opt, dl, accumulate=1):
         for xb,yb in group: (loss_func(model(xb), yb)*len(xb)/n).backward()
         opt.step()
         opt.zero_grad()
+
+
+def one_backward(model, loss_func, opt, dl, accumulate=1):
+    "Keeps the graphs of all batches of a group, for one backward pass at its end"
+    model.train()
+    total,n,k = 0.,0,0
+    def step():
+        (total/n).backward()
+        opt.step()
+        opt.zero_grad()
+    for xb,yb in dl:
+        total,n,k = total + loss_func(model(xb), yb)*len(xb),n + len(xb),k + 1
+        if k == accumulate:
+            step()
+            total,n,k = 0.,0,0
+    if k: step()
 
 
 def counting(share=lambda k, n, accumulate: 1/accumulate, last=False, zero_each=False):
@@ -311,28 +329,22 @@ class Minimum(BestByClone):
 
 
 EXERCISES = [
-    (check_by_label, [by_label, with_dicts, with_bincount], [
-        (forgets_eval, 'model.eval()'), (with_gradients, 'torch.no_grad()'),
-                                                             (averages, 'Batches count alike'),
-                                                             (as_tensor, '.tolist()'),
-        (last_batch, 'the last batch alone'), (zero_for_none, 'nan'), (no_return, 'is there a `return`'),
-                                                             (of_all, 'Divided by all'),
-        (with_len, 'all it takes'), (of_guesses, 'how often it occurs'),
-                                                             (eval_too_late, 'before the first batch')]),
-    (check_accumulate, [epoch, by_model, running_mean], [
-        (looks_ahead, 'before you take the next'), (forgets_last, 'it must step'),
-                                                         (divides, 'Divided by `accumulate`'),
-                                                         (adds_up, 'add up'),
-        (zeroes_each, 'zeroed before each batch'), (step_each, 'a step after each batch'),
-                                                         (by_number, 'Divided by the number of batches'),
-        (never_divides, 'never divided'), (left_in_eval, 'model.train()'), (zero_before, 'left over'),
-                                                         (leaves_last, 'add up'),
-        (never_counts_again, 'from 0 again'), (never_zeroes, 'opt.zero_grad()'),
-        (steps_at_the_end, 'left over'), (asks_len, 'all it takes')]),
-    (check_best, [Best, BestByClone, Minimum], [
-        (NoCopy, 'Were the tensors copied'), (ShallowCopy, 'Were the tensors copied'), (Rebinds, 'put back'),
-        (OnlyParameters, 'The buffers are not'),
-                                                (Highest, 'the largest loss'),
-        (ByAccuracy, 'go by the loss'), (Always, 'the last epoch'), (AboveZero, 'below'),
-                                                (FromOne, 'math.inf')]),
+    (check_by_label, [by_label, with_dicts, with_bincount],
+     [(forgets_eval, 'model.eval()'), (with_gradients, 'torch.no_grad()'), (averages, 'Batches count alike'),
+      (as_tensor, '.tolist()'), (last_batch, 'the last batch alone'), (zero_for_none, 'nan'),
+      (no_return, 'is there a `return`'), (of_all, 'Divided by all'), (with_len, 'all it takes'),
+      (of_guesses, 'how often it occurs'), (eval_too_late, 'before the first batch'),
+      (a_list_each, 'lists for each batch'), (walks_for_each, 'only once')]),
+    (check_accumulate, [epoch, by_model, running_mean],
+     [(looks_ahead, 'before you take the next'), (one_backward, 'before you take the next'),
+      (forgets_last, 'it must step'), (divides, 'Divided by `accumulate`'), (adds_up, 'add up'),
+      (zeroes_each, 'zeroed before each batch'), (step_each, 'a step after each batch'),
+      (by_number, 'Divided by the number of batches'), (never_divides, 'never divided'),
+      (left_in_eval, 'model.train()'), (zero_before, 'left over'), (leaves_last, 'add up'),
+      (never_counts_again, 'from 0 again'), (never_zeroes, 'opt.zero_grad()'),
+      (steps_at_the_end, 'left over'), (asks_len, 'all it takes')]),
+    (check_best, [Best, BestByClone, Minimum],
+     [(NoCopy, 'Were the tensors copied'), (ShallowCopy, 'Were the tensors copied'), (Rebinds, 'put back'),
+      (OnlyParameters, 'The buffers are not'), (Highest, 'the largest loss'), (ByAccuracy, 'go by the loss'),
+      (Always, 'the last epoch'), (AboveZero, 'below'), (FromOne, 'math.inf')]),
 ]
