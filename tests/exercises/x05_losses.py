@@ -130,7 +130,7 @@ EXERCISES = [
     (check_topk, [topk, by_sorting, by_place, by_loop],
      [(mean_of_all, 'Divided by k as well'), (last_place, 'only the k-th place'), (counted, 'not their'),
       (smallest, 'the smallest ones'), (a_row, 'make it a column'), (only_first, 'plain accuracy'),
-      (of_values, '`.indices`, not `.values`'), (a_number, 'a float came'), (other_default, 'no k: it is 3'),
+      (of_values, '`.indices`, not `.values`'), (a_number, 'A number? torch.tensor'), (other_default, 'no k: it is 3'),
       (any_at_all, 'one answer'), (all_of_them, 'not `all`'), (wrong_share, 'the share that is wrong'),
       (always_three, 'Always the first 3?'), (mean_of_bools, 'no mean? `.float()`')]),
     (named('huber'), [huber, huber_by_parts, huber_by_mask, huber_loop, F.smooth_l1_loss],
