@@ -170,7 +170,7 @@ def _topk(n, classes, k, title):
                 torch.tensor(0.),
             'This compares a row of labels with a table of places: make it a column, yb[:,None].':
                 lambda: (x.topk(k_).indices == t).any(1).float().mean()})
-    return Case(title, run, 'Shapes do not fit? yb[:,None]. Is there no mean? `.float()`. A number? torch.tensor.')
+    return Case(title, run, 'Shapes do not fit? yb[:,None]. No mean? `.float()`. A number? torch.tensor.')
 
 @check('top-k accuracy')
 def check_topk(f):  # Your function: takes `out` of shape (n,classes), `yb` of shape (n,) and `k`
