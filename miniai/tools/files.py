@@ -35,8 +35,8 @@ def _sweep(folder):
 
 # %% ../../nbs/tools/files.ipynb #1224f67e
 def write_safely(
-    path, # Where the file shall be
-    write # Called with an open binary file: writes all that shall be in it
+    path, # Where the file goes
+    write # Called with an open binary file: writes all that goes into it
 ):
     "Write a file whole or not at all: under a temporary name, which becomes `path` when all is on the disk"
     mode = os.stat(path).st_mode if os.path.exists(path) else None
@@ -115,7 +115,7 @@ def _sha256(f):
 
 def download(
     url:str,           # Where the file is: http or https
-    path,              # Where it shall be; a file that is there is kept, if its hash is right
+    path,              # Where it goes; a file that is there is kept, if its hash is right
     sha256:str=None,   # Hash that it must have, 64 hexadecimal digits
     timeout:float=10,  # Longest silence of the server in seconds
     limit:float=3600   # Seconds for all of it

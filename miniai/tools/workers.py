@@ -73,7 +73,9 @@ class _Line:
     def __init__(self, conn): self.conn = conn
     def send(self, obj):
         stream,large = io.BytesIO(),[]
-        def stays(buffer): return not _SHARED or buffer.raw().nbytes < 4096 or large.append(buffer.raw())
+        def stays(buffer):
+            if not _SHARED or buffer.raw().nbytes < 4096: return True
+            large.append(buffer.raw())
         pickler = pickle.Pickler(stream, 5, buffer_callback=stays)
         pickler.dispatch_table = {torch.Tensor: _reduce_tensor}
         pickler.dump(obj)
@@ -120,6 +122,7 @@ def _unpack(data, cause=None):
     e.__cause__ = cause
     return e
 
+# %% ../../nbs/tools/workers.ipynb #5d0b7e21
 def _answer(line, worker, reply):
     "Send `reply`; an exception goes as bytes, with its traceback as text"
     kind,value = reply
@@ -148,6 +151,7 @@ def _run_process(line, parent, f, init, worker):
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the main process has left
         _work(f, init, worker, line.receive, functools.partial(_answer, line, worker))
 
+# %% ../../nbs/tools/workers.ipynb #e83a4c9f
 class _Process:
     "A worker that is a process"
     def __init__(self, f, init, number, context=None):
