@@ -19,14 +19,14 @@ def check_balanced(make):  # Your sampler: `make(labels)`
     "Check a sampler that gives as many samples of each class as the smallest one has"
     labels = torch.tensor([7, 1, 7, 7]*12 + [0, 7, 7, 0, 7, 7, 0])
     def as_many(make):
-        got = [int(i) for i in make(labels)]
-        require(sorted(got) != [0]*3 + [1]*3 + [7]*3, 'labels came', got=got, hint='Give places in labels.')
-        same({c: sum(int(labels[i] == c) for i in got) for c in (0, 1, 7)}, {0: 3, 1: 3, 7: 3}, mistakes={
-            'The smallest class decides for all. (In a set all tensors differ.)': {0: 3, 1: 12, 7: 40},
-            'Of each as many as of the smallest, not of the largest.': {0: 40, 1: 40, 7: 40},
-            'Nothing came: labels.unique() lists the classes that there are.': {0: 0, 1: 0, 7: 0}})
-        twice = any(len({int(i) for i in make(labels)}) < 9 for _ in range(20))
-        require(not twice, 'some came twice', hint='torch.randperm gives each place once.')
+        for _ in range(20):
+            got = [int(i) for i in make(labels)]
+            require(sorted(got) != [0]*3 + [1]*3 + [7]*3, 'labels came', got=got, hint='Give the places.')
+            same({c: sum(int(labels[i] == c) for i in got) for c in (0, 1, 7)}, {0: 3, 1: 3, 7: 3}, mistakes={
+                'The smallest class decides for all. (In a set all tensors differ.)': {0: 3, 1: 12, 7: 40},
+                'Of each as many as of the smallest, not of the largest.': {0: 40, 1: 40, 7: 40},
+                'Nothing came: labels.unique() lists the classes that there are.': {0: 0, 1: 0, 7: 0}})
+            require(len(set(got)) == 9, 'some came twice', got=got, hint='randperm gives each place once.')
         same(len(make(labels)), 9, hint='The length is how many an epoch gives: here 3*3.')
     def drawn_anew(make):
         s,orders,drawn = make(torch.tensor([5, 3, 5, 3, 5, 5, 5, 5])),Counter(),Counter()
@@ -36,8 +36,8 @@ def check_balanced(make):  # Your sampler: `make(labels)`
         def need(truth, hint): require(truth, 'some come too often', got=dict(orders), hint=hint)
         need(not orders[''], AGAIN)
         need(min(drawn[i] for i in range(8)) > 140, 'Draw the places anew: in __iter__, and seed nothing.')
-        need(len(orders) == 6 and min(orders.values()) > 55, 'Shuffle all of them together at the end.')
-    return [Case('as many of each class', as_many, 'For each class, draw as many of its places.'),
+        need(len(orders) == 6 and min(orders.values()) > 55, 'Each place once, all shuffled at the end.')
+    return [Case('as many of each class', as_many, 'Draw as many places of each; give iter(…), or yield.'),
             Case('drawn anew, in random order', drawn_anew)]
 
 def filled(samples):
@@ -53,7 +53,7 @@ def check_pad(f):  # Your collate function: takes a list of tensors
         def run(f): same(f(samples), filled(samples), given=[tuple(s) for s in shapes])
         return Case(' and '.join(map(str, shapes)), run, hint)
     return [case('A row a sample, as long as the longest, zeros behind, of its dtype.', (2,), (5,), (1,)),
-            case('The last dimension differs here.', (1, 3, 4), (1, 3, 6)),
+            case('Here only the last dimension differs: the others stay as they are.', (1, 3, 4), (1, 3, 6)),
             case('For each dimension, which sample is the longest?', (2, 5), (4, 3))]
 
 class Known(_torch_data.Dataset):
@@ -179,10 +179,10 @@ def check_ragged(make):  # Your loader: `make(dataset, batch_size, pool)`
     def whole(make):
         got = list((ds := Ragged(507)).epoch(dl := make(ds, 8, 60)))
         same(sorted(sum(got, [])), list(range(507)), hint='Each once: what is left at the end is a batch.')
-        same([len(b) for b in got], [8]*63 + [3], hint='What a pool leaves over goes into the next one.')
-        same(len(dl), 64, hint='The number of batches, rounded up.')
         require(ds.asked == 507, f'{ds.asked} were fetched', hint='Fetch each once, when its turn comes.')
         require(ds.most <= 60, f'{ds.most} waited', hint='At most `pool` may wait, with those left over.')
+        same([len(b) for b in got], [8]*63 + [3], hint='What a pool leaves over goes into the next one.')
+        same(len(dl), 64, hint='The number of batches, rounded up.')
     def mixed(make):
         dl = make(ds := Ragged(512), 8, 64)
         got,again = [[sorted(b) for b in ds.epoch(dl)] for _ in range(2)]

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from itertools import islice
 import numpy as np, torch, torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import WeightedRandomSampler
 from miniai.batches import Sampler
 from miniai.check.batches import check_balanced, check_pad, check_ragged
 
@@ -82,6 +83,14 @@ class FromZero(MyBalanced):
     def __init__(self, labels):
         self.places = [(labels == c).nonzero().flatten() for c in range(int(labels.max())+1)]
         self.n = min(map(len, self.places))
+
+
+class Weighted(MyBalanced):
+    "As the lesson's sampler for rare classes: as many of each on average"
+    def __init__(self, labels):
+        super().__init__(labels)
+        self.weights = 1/torch.bincount(labels)[labels]
+    def __iter__(self): return iter(WeightedRandomSampler(self.weights, len(self), replacement=False))
 
 
 class Replaced(MyBalanced):
@@ -175,6 +184,11 @@ def by_cat(samples):
 
 def only_stacks(samples): return torch.stack(samples)
 def sequences(samples): return pad_sequence(samples, batch_first=True)
+def square(samples):
+    n = max(max(t.shape) for t in samples)
+    return torch.stack([F.pad(t, [k for size in reversed(t.shape) for k in (0, n-size)]) for t in samples])
+
+
 def as_floats(samples): return my_pad(samples).float()
 
 
@@ -349,6 +363,15 @@ class Oldest(MyRagged):
             yield self.batch(samples)
 
 
+class SortsAll(LooksAhead):
+    "All of it by length, from lengths that were looked up at the start"
+    def __iter__(self):
+        order = sorted(range(len(self.dataset)), key=self.lengths.__getitem__)
+        batches = [order[i:i+self.bs] for i in range(0, len(order), self.bs)]
+        self.mix(batches)
+        return (self.batch([self.dataset[i] for i in b]) for b in batches)
+
+
 class OnlyX(MyRagged):
     def batch(self, samples): return pad_sequence(samples, True)
 
@@ -357,18 +380,21 @@ EXERCISES = [
     (check_balanced, [MyBalanced, ByRandom, Reshuffled, Tensors],
      [(Largest, 'not of the largest'), (Everything, 'The smallest class decides'),
       (FromSet, 'all tensors differ'), (FromZero, 'lists the classes that there are'),
-      (Replaced, 'each place once'), (Labels, 'Give places'), (WholeLength, 'how many an epoch gives'),
+      (Replaced, 'gives each place once'), (Weighted, 'as many places of each'),
+      (Labels, 'Give the places'), (WholeLength, 'how many an epoch gives'),
       (ChosenOnce, 'in __iter__'), (Once, 'in __iter__'), (UsedUp, 'begin anew'), (Seeded, 'seed nothing'),
-      (InBlocks, 'Shuffle all of them together'), (InTurn, 'Shuffle all of them together'),
-      (OneWalk, 'Shuffle all of them together'), (Stub, 'This is the stub')]),
+      (InBlocks, 'all shuffled at the end'), (InTurn, 'all shuffled at the end'),
+      (OneWalk, 'all shuffled at the end'), (Stub, 'This is the stub')]),
     (check_pad, [my_pad, by_functional, by_recursion, by_cat],
-     [(only_stacks, 'as long as the longest'), (sequences, 'The last dimension differs'),
-      (as_floats, 'of its dtype'), (upright, 'A row a sample'), (in_front, 'zeros behind'),
-      (last_only, 'For each dimension'), (like_the_largest, 'For each dimension')]),
+     [(only_stacks, 'as long as the longest'), (sequences, 'only the last dimension differs'),
+      (square, 'the others stay as they are'), (as_floats, 'of its dtype'), (upright, 'A row a sample'),
+      (in_front, 'zeros behind'), (last_only, 'For each dimension'),
+      (like_the_largest, 'For each dimension')]),
     (check_ragged, [MyRagged, Neighbours, ByTensors, Oldest],
      [(OnePoolAtATime, 'goes into the next one'), (LosesTheRest, 'what is left at the end'),
       (TooMany, 'At most `pool` may wait'), (AllAtOnce, 'At most `pool` may wait'),
-      (FetchesTwice, 'Fetch each once'), (LooksAhead, 'Fetch each once'), (Unsorted, 'Sort what waits'),
+      (FetchesTwice, 'Fetch each once'), (LooksAhead, 'Fetch each once'), (SortsAll, 'Fetch each once'),
+      (Unsorted, 'Sort what waits'),
       (ShortFirst, 'Mix the batches'), (InOrder, 'Draw the samples at random'), (SeedsAll, 'seed nothing'),
       (UsedUpLoader, 'begin anew'), (WrongLength, 'rounded up'), (FullWidth, 'up to the longest'),
       (Upright, 'A row a sample'),
