@@ -34,8 +34,8 @@ class Accuracy:
     def __init__(self): self.reset()
     def reset(self): self.right,self.n = 0,0
     def update(self, preds, targ):
-        n,*classes = preds.shape
-        if classes in ([], [1]) or (n, *classes[1:]) != targ.shape:
+        shape,labels = (tuple(getattr(t, 'shape', ())) for t in (preds, targ))
+        if len(shape) < 2 or shape[1:] == (1,) or (shape[0], *shape[2:]) != labels:
             raise ValueError('Accuracy needs a row of scores for each label, such as (64, 10) and (64,), '
                              f'got {kinds(preds, [targ])}')
         self.right += (preds.argmax(1) == targ).sum()
@@ -48,7 +48,12 @@ class FuncMetric(Mean):
     def __init__(self, f):
         self.f = f
         super().__init__()
-    def update(self, preds, *targ): super().update(self.f(preds, *targ), batch_size((*targ, preds)))
+    def update(self, preds, *targ):
+        try: value = self.f(preds, *targ)
+        except TypeError as e:
+            e.add_note(f'the metric got {kinds(preds, targ)}; several targets come as one tuple')
+            raise
+        super().update(value, batch_size((*targ, preds)))
 
 _TAKEN = 'loss', 'epoch', 'train', 'time', 'fit'
 
@@ -73,10 +78,12 @@ def _named_metrics(ms, named):
     return found
 
 # %% ../nbs/16_metrics.ipynb #16a0c11a
+def _targets_of(learn):
+    return split_batch(learn.batch, getattr(learn, 'n_inp', 1), getattr(learn, 'target_keys', TARGETS))[1]
+
 def results_of(learn):
     "What metrics get: predictions, and the targets as a tuple of one or none (several are one tuple)"
-    targets = split_batch(learn.batch, getattr(learn, 'n_inp', 1), getattr(learn, 'target_keys', TARGETS))[1]
-    preds = learn.preds
+    preds,targets = learn.preds,_targets_of(learn)
     if not isinstance(preds, torch.Tensor):
         logits = preds.get('logits') if isinstance(preds, Mapping) else getattr(preds, 'logits', None)
         if logits is not None: preds = logits
@@ -89,6 +96,11 @@ def _number(name, value):
     except Exception as e:
         raise TypeError(f'the metric {name} gave {kind(value)}, where a table has place for one number: '
                         'does it average over classes?') from e
+
+def _n_samples(learn):
+    "How many samples the batch holds; its targets know best"
+    first = first_tensor(_targets_of(learn))
+    return batch_size(learn.batch) if first is None or not first.dim() else len(first)
 
 class MetricsCB(Callback):
     "Metrics over each part of an epoch, and the mean loss; added up on the device, read at the end"
@@ -108,7 +120,7 @@ class MetricsCB(Callback):
             preds,targets = results_of(learn)
             if self.device is None: self._place(first_tensor(preds))
             for m in self.metrics.values(): m.update(preds, *targets)
-        self.loss.update(learn.loss, batch_size(learn.batch))
+        self.loss.update(learn.loss, _n_samples(learn))
 
     def _place(self, preds):
         "Metrics from elsewhere keep their sums in tensors, which must be where the predictions are"

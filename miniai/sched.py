@@ -176,7 +176,13 @@ class OneCycle(Callback):
 class BaseSchedCB(Callback):
     "A PyTorch scheduler, made anew for each fit by `sched`, a function of the optimizer"
     order,on_look = Order.schedule,False
-    def __init__(self, sched): self.sched = sched
+    def __init__(self, sched):
+        name = type(sched).__name__
+        if not callable(sched):
+            raise TypeError(f'sched must be a function of the optimizer, got a {name}: '
+                            f'write {type(self).__name__}(lambda opt: {name}(opt, …))')
+        self.sched = sched
+
     def before_fit(self, learn):
         groups = _groups(learn, type(self).__name__)
         for group,lr in zip(groups, _rates(groups)): group['lr'] = lr
@@ -198,8 +204,8 @@ class EpochSchedCB(BaseSchedCB):
         measured = any(cb is getattr(learn, 'metrics', None) for cb in learn.cbs)
         if measured and getattr(learn, 'validating', True): return
         missing = 'validation set in this fit' if measured else 'MetricsCB to measure it'
-        raise ValueError(f'{type(self.schedo).__name__} watches the validation loss, and there is no '
-                         f'{missing}')
+        name = type(self.schedo).__name__
+        raise ValueError(f'{name} watches the validation loss, and there is no {missing}')
 
     def after_epoch(self, learn):
         if not self.watches and learn.training: self.schedo.step()

@@ -120,6 +120,32 @@ def test_accuracy_refuses_what_it_would_broadcast(preds, targ):
         Accuracy().update(torch.zeros(preds), torch.zeros(targ).long())
 
 
+def test_outputs_that_a_metric_cannot_take_are_named():
+    with pytest.raises(ValueError, match=r'Accuracy needs a row of .* got predictions tuple and targets'):
+        make([Quiet(Accuracy())], model=Outputs(tuple_out), loss_func=WHOLE['tuple outputs'][-1]).fit(1)
+    def f(preds, y, z): return 0.
+    data = [(x, y, y) for x,y in batches()]
+    with pytest.raises(TypeError, match='missing 1 required positional') as e:
+        make([Quiet(f)], data, loss_func=lambda out,y,z: F.cross_entropy(out, y)).fit(1)
+    assert 'several targets come as one tuple' in e.value.__notes__[0]
+
+
+class TimeFirst(nn.Module):
+    "Inputs are (time, batch, features)"
+    def __init__(self):
+        super().__init__()
+        self.l = nn.Linear(6, 3)
+    def forward(self, x): return self.l(x.mean(0))
+
+
+def test_the_loss_is_weighted_by_targets_where_inputs_have_another_axis_first():
+    data = [(torch.stack([x, x + 1]), y) for x,y in batches(4, 16, short=3)]
+    learn = make([Quiet(Accuracy())], data, data, TimeFirst())
+    learn.fit(1)
+    preds,targ = learn.get_preds()
+    assert learn.history[-1]['loss'] == pytest.approx(F.cross_entropy(preds, targ).item(), rel=1e-5)
+
+
 def test_accuracy_of_each_pixel():
     acc,preds,targ = Accuracy(),torch.randn(4, 3, 5, 6),torch.randint(0, 3, (4, 5, 6))
     acc.update(preds, targ)

@@ -173,6 +173,12 @@ def test_schedules_say_that_they_need_groups(cb):
     with pytest.raises(TypeError, match='NoGroups has none'): make([cb], opt_func=NoGroups).fit(1)
 
 
+def test_a_scheduler_where_its_maker_belongs():
+    made = lrs.StepLR(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1), 1)
+    with pytest.raises(TypeError, match=r'got a StepLR: write EpochSchedCB\(lambda opt: StepLR\(opt, …'):
+        EpochSchedCB(made)
+
+
 def test_other_errors():
     speed,lr = (ParamScheduler(name, sched_no(1, 1)) for name in ('speed', 'lr'))
     with pytest.raises(ValueError, match="has no 'speed'; it has .*lr"): make([speed]).fit(1)
