@@ -189,7 +189,7 @@ class Host:
         if name in ACTIONS: return partial(self.callback, name)
         named = by_name(self.__dict__.get('cbs', ()))
         if name in named: return named[name]
-        known = [*dir(type(self)), *self.__dict__, *named]
+        known = [n for n in (*dir(type(self)), *self.__dict__, *named) if n[0] != '_']
         raise AttributeError(f'{type(self).__name__} has no attribute {name}{near(name, known)}')
 
 # %% ../nbs/15_learner.ipynb #df511a18

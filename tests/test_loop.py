@@ -202,6 +202,8 @@ def test_an_unknown_attribute_is_named_with_its_class_and_the_nearest_one():
     learn = make(cls=TrainLearner)
     with pytest.raises(AttributeError,
                        match='TrainLearner has no attribute n_epoch: did you mean one_epoch'): learn.n_epoch
+    with pytest.raises(AttributeError, match='no attribute one_batches') as e: learn.one_batches
+    assert '_one_batch' not in str(e.value)  # what is not for others to use is not what was meant
     learn.fit(1)
     with pytest.raises(AttributeError, match='no attribute losss: did you mean loss?'): learn.losss
     assert getattr(learn, 'history_of_things', 3) == 3
