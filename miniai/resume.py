@@ -125,6 +125,10 @@ def _run_state(learn, me, epoch, done):
 # %% ../nbs/27_surviving.ipynb #330d309c
 def _other_run(learn, me, state):
     "Why this learner can't go on from a checkpoint, '' if it can"
+    mine = state['run'] == getattr(learn, 'run_id', None)  # in this process, that is
+    if mine and not state['done'] and state['epoch'] >= learn.n_epochs:
+        return ('is the end of the fit before this one, and would pass for the end of this one too. To go '
+                'on from there: no resume=True. To resume each fit of a script: a folder of its own for each')
     if problem := misfit(learn.model, state['model']): return f'is a checkpoint of another model: {problem}'
     names,mine = [', '.join(cbs) or '(none)' for cbs in (state['cbs'], _stateful(learn, me))]
     if names != mine: return f'was written with the callbacks {names}, this learner has {mine}'

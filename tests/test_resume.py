@@ -495,6 +495,41 @@ def test_a_second_fit_of_the_same_learner_is_its_next_part(tmp_path):
     assert torch.equal(weights(whole), weights(resumed)) and table(whole) == table(resumed)
 
 
+def phases(where, stops=(None, None), folders=('head', 'whole')):
+    "A script that trains a head, then the whole model, and is started again when it was killed"
+    learn = survivor.build(where)
+    learn.cbs = [cb for cb in learn.cbs if not isinstance(cb, CheckpointCB)]
+    for stop,folder,whole in zip(stops, folders, (False, True)):
+        learn.model[0].requires_grad_(whole)
+        cbs = [CheckpointCB(where/folder, every_batches=2)] + [Stop(stop)]*(stop is not None)
+        learn.fit(2, lr=0.1 if whole else 0.05, cbs=cbs, resume=True)
+    return learn
+
+class Stop(Callback):
+    "An error at the `n`th batch"
+    def __init__(self, n): self.left = n
+    def after_batch(self, learn):
+        self.left -= learn.training
+        if self.left < 0: raise OSError('stopped')
+
+@pytest.mark.parametrize('stops', [(3, None), (14, None), (None, 0), (None, 3), (None, 15)])
+def test_a_script_of_two_fits_is_killed_in_either(stops, tmp_path):
+    whole = phases(tmp_path/'whole')
+    with pytest.raises(OSError): phases(tmp_path/'cut', stops)
+    resumed = phases(tmp_path/'cut')
+    assert torch.equal(weights(whole), weights(resumed)) and table(whole) == table(resumed)
+
+
+def test_the_end_of_one_fit_is_not_taken_for_the_end_of_the_next(tmp_path):
+    "0.1 said that the epochs are done, and trained nothing"
+    with pytest.raises(ValueError, match='end of the fit before'): phases(tmp_path, folders=['one', 'one'])
+    learn = survivor.build(tmp_path/'longer')
+    learn.fit(1, resume=True); learn.fit(2, resume=True)
+    assert [row['epoch'] for row in learn.history] == [0, 0, 1, 1]
+    with pytest.raises(ValueError, match='end of the fit before'): learn.fit(2, resume=True)
+    survivor.build(tmp_path/'longer').fit(2, resume=True)  # a script that has ended, started once more
+
+
 HOLDS = """
     import sys, time, torch.nn.functional as F
     from torch import nn
