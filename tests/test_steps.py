@@ -20,6 +20,25 @@ def test_accumulating_equals_one_large_batch(n, clip):
     assert small.do_step
 
 
+class TimeFirst(torch.nn.Module):
+    "Its inputs are (time, sample, number), as recurrent layers take them"
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.gru,self.head = torch.nn.GRU(6, 4),torch.nn.Linear(4, 3)
+    def forward(self, x): return self.head(self.gru(x)[0][-1])
+
+def test_samples_are_counted_by_their_targets():
+    "0.1 took the length of the first tensor, which is the time here"
+    data = [(torch.stack([x]*5), y) for x,y in batches(7, 8, short=3)]
+    def joined(some): return torch.cat([x for x,_ in some], 1),torch.cat([y for _,y in some])
+    for some in data,[data[0], data[6]]:  # the last one is short
+        small = make([AccumulateCB(3)], some, model=TimeFirst(), valid=None)
+        whole = make([], [joined(some[i:i+3]) for i in range(0, len(some), 3)], model=TimeFirst(), valid=None)
+        small.fit(2); whole.fit(2)
+        torch.testing.assert_close(weights(small), weights(whole), rtol=1e-4, atol=1e-6)
+
+
 class Stream:
     "Batches without a length"
     def __init__(self, batches): self.batches = batches
