@@ -71,25 +71,6 @@ def check_matmul(f):  # Your matrix product: takes `a` of shape (n,k) and `b` of
             _product(0, 3, 2, 'no rows at all', 'torch.zeros(0,2) is a matrix too.'),
             Case('shapes that do not fit are refused', refuses, refuse)]
 
-def _stack(s, n, k, m, name):
-    "A case of `check_batch_matmul`: `s` pairs of matrices"
-    def run(f):
-        a,b = _matrices((s,n,k), (s,k,m))
-        with _Watched('Say it with `torch.einsum`.', _KIN - {'einsum'}): got = _call(f, a, b)
-        same(got, torch.bmm(a, b), (a, b), mistakes={
-            'All products were added together: the letter of the stack is gone.': lambda: (a@b).sum(0),
-            'Each matrix was multiplied with every other one: use the same letter for the stack in both.':
-                lambda: torch.einsum('sik,tkj->stij', a, b),
-            'Each product is transposed: the last two letters on the right are swapped.': lambda: (a@b).mT,
-            'This is number by number: the letter that is summed is missing on the right.': lambda: a*b})
-    return Case(name, run, 'The stack s in all three; i from a, j from b; k in both, gone on the right.')
-
-@check('stacks of products')
-def check_batch_matmul(f):  # Your function: takes stacks of shape (s,n,k) and (s,k,m)
-    "Check the products of two stacks of matrices, pair by pair, against `torch.bmm`"
-    return [_stack(1, 1, 2, 1, 'a single pair'), _stack(2, 2, 2, 2, 'two pairs of two by two'),
-            _stack(3, 2, 4, 5, 'three pairs, all sizes different')]
-
 def _distances(n, m, k, name, most=math.inf):
     def run(f):
         a,b = _matrices((n,k), (m,k))

@@ -34,51 +34,6 @@ def check_nearest(f):  # Takes `images` (n,rows,cols) and `ideals` (k,rows,cols)
             _nearest(9, 4, 2, 2, 'pictures of bytes', as_bytes=True, hint=to_float),
             _nearest(50, 10, 28, 28, 'a pile of digits', as_bytes=True, hint=to_float)]
 
-def _slope_hint(grad):
-    "A hint function for a slope, where all slopes are `grad`"
-    def hint(got, want):
-        def is_near(value): return abs(got-value) < 0.02*abs(value)
-        if not isinstance(got, (int, float)): return ''
-        rounding = 'f(w) has only some 7 digits, and a nudge below 0.0001 drowns in the rounding.'
-        if got == 0: return f'No change arrived: was w[i] changed before the second f(w)? And {rounding}'
-        if is_near(-want): return 'The sign is turned: after minus before, for a nudge upward.'
-        if is_near(grad.sum().item()): return 'This is the sum of all slopes. Only entry i may be nudged.'
-        if is_near(2*want): return 'Twice the slope: from end to end, up and down are two nudges.'
-        if is_near(want/2): return 'Half the slope: with one nudge up, divide by that one nudge.'
-        if abs(got) < 0.1*abs(want): return 'Much too small: is the change divided by the size of the nudge?'
-        return '' if abs(got-want) > abs(want)/2 else f'Near, not enough: {rounding} Above 0.01 is not small.'
-    return hint
-
-def _slope(f, shape, i, name, hint=''):
-    "A case of `check_slope`: entry `i` of a tensor of `shape`, in the function `f`"
-    def run(slope):
-        w = torch.randn(shape, generator=rng(7)) + 2
-        w0,leaf,calls = w.clone(),w.clone().requires_grad_(),[]
-        grad = torch.autograd.grad(f(leaf), leaf)[0]
-        def counted(w):
-            calls.append(w)
-            return f(w)
-        with torch.no_grad(): got = slope(counted, w, i)
-        require(len(calls) > 1, 'f was not called twice', w0, hint='Before a nudge and after. No `backward`.')
-        require(w.equal(w0), 'w is not what it was before', w0, w, w0,
-                'Put back `old = w[i].item()` (`w[i]` is a view), or nudge `w.clone()` (`v = w` is no copy).')
-        if isinstance(got, torch.Tensor) and got.numel() == 1: got = got.item()
-        same(got, grad[i].item(), f'w = {brief(w0)}, i = {i}', _slope_hint(grad), rtol=0.02, atol=0.003)
-    return Case(name, run, hint or 'Change w[i] a little, see how much f(w) changes, divide. No `backward`.')
-
-@check('slope by nudging')
-def check_slope(slope):  # Takes a function `f`, a tensor `w`, the place `i` of one of its entries
-    "Check the slope of `f(w)` at entry `i` of `w`, found by nudging, against autograd's"
-    x,y = torch.rand(20, 4, generator=rng(1)),torch.randint(0, 2, (20, 1), generator=rng(2))
-    def loss(w):
-        p = (x@w - 4).sigmoid()
-        return torch.where(y==1, 1-p, p).mean()
-    return [_slope(lambda w: (3*w).sum(), 1, 0, 'a straight line'),
-            _slope(lambda w: w[0] - 2*w[1] + 5*w[2], 3, 1, 'the second of three', 'Only entry i is nudged.'),
-            _slope(lambda w: (w**2).sum(), 2, 1, 'a parabola'),
-            _slope(lambda w: w.prod(), 3, 2, 'a product: each slope depends on the others'),
-            _slope(loss, (4,1), 2, 'a loss of scores, weights in a column')]
-
 def _walk(start, loss, steps, move):
     "Where `steps` steps lead, if `move(p, grad, sum of all grads so far)` is what a step does to `p`"
     now,sums = start,[0.]*len(start)

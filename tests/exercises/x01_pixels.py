@@ -1,7 +1,7 @@
 "The exercises of lesson 01_pixels: solutions, and what people write first"
 import torch
 from torch import nn
-from miniai.check.pixels import check_descent, check_learn, check_nearest, check_slope
+from miniai.check.pixels import check_descent, check_learn, check_nearest
 
 
 def l2(images, ideals): return ((images.float()[:,None] - ideals.float())**2).mean((-1, -2))
@@ -38,56 +38,6 @@ def distances(images, ideals): return l2(images, ideals).amin(1)
 def table(images, ideals): return l2(images, ideals)
 def no_axis(images, ideals): return ((images.float()-ideals.float())**2).mean((-1, -2)).argmin()
 def forgets_return(images, ideals): l2(images, ideals).argmin(1)
-
-
-def slope(f, w, i, nudge=0.001):
-    old,before = w[i].item(),f(w)
-    w[i] = old + nudge
-    after = f(w)
-    w[i] = old
-    return (after-before) / nudge
-
-def slope_both_ways(f, w, i, nudge=0.001):
-    up,down = w.clone(),w.clone()
-    up[i] += nudge
-    down[i] -= nudge
-    return ((f(up)-f(down)) / (2*nudge)).item()
-
-def slope_in_float64(f, w, i):
-    "A copy to nudge, with a mask"
-    mask = torch.zeros_like(w)
-    mask[i] = 0.01
-    return (f(w+mask).double()-f(w-mask).double())/0.02
-
-def by_backward(f, w, i):
-    leaf = w.clone().requires_grad_()
-    with torch.enable_grad(): f(leaf).backward()
-    return leaf.grad[i]
-
-def forgets_to_divide(f, w, i): return slope(f, w, i)*0.001
-def before_minus_after(f, w, i): return -slope(f, w, i)
-def one_nudge_too_few(f, w, i): return slope_both_ways(f, w, i)*2
-def one_nudge_too_many(f, w, i): return slope(f, w, i)/2
-def tiny_nudge(f, w, i): return slope(f, w, i, 1e-7)
-def leaves_it_changed(f, w, i):
-    before = f(w)
-    w[i] += 0.001
-    return (f(w)-before) / 0.001
-def puts_back_a_view(f, w, i):
-    old,before = w[i],f(w)
-    w[i] = old + 0.001
-    after = f(w)
-    w[i] = old
-    return (after-before) / 0.001
-def nudges_another_name(f, w, i):
-    v,before = w,f(w)
-    v[i] += 0.001
-    return (f(v)-before) / 0.001
-def stretches(f, w, i):
-    longer = w.clone()
-    longer[i] *= 1.001
-    return (f(longer)-f(w)) / 0.001
-def nudges_all(f, w, i): return (f(w+0.001)-f(w)) / 0.001
 
 
 def descent(loss, params, lr):
@@ -187,7 +137,7 @@ def puts_back_a_name(f, params, lr):
     loss,old = f(),[p.detach().clone() for p in params]
     descent(loss, params, lr)
     if f() < loss: return lr
-    for p,was in zip(params, old): p = was
+    for p,was in zip(params, old): p = was  # noqa: F841
     return lr/2
 def says_nothing(f, params, lr): careful(f, params, lr)
 
@@ -252,13 +202,6 @@ EXERCISES = [
       (table, 'of each row, where is the smallest'), (no_axis, 'stacked to (k,n), then `argmin(0)`'),
       (forgets_return, '`return`'), (by_l1, 'by L1'), (no_pairs, 'to each ideal, stacked'),
       (of_two, 'Right for floats alone?')]),
-    (check_slope, [slope, slope_both_ways, slope_in_float64],
-     [(by_backward, 'No `backward`'), (forgets_to_divide, 'divided by the size of the nudge'),
-      (before_minus_after, 'sign is turned'), (one_nudge_too_few, 'Twice the slope'),
-      (one_nudge_too_many, 'Half the slope'), (tiny_nudge, 'drowns'),
-      (leaves_it_changed, 'not what it was before'), (puts_back_a_view, 'is a view'),
-      (nudges_another_name, '`v = w` is no copy'), (stretches, 'Change w[i] a little'),
-      (nudges_all, 'Only entry i')]),
     (check_descent, [careful, careful_by_autograd, careful_by_sgd],
      [(never_zeroed, 'a gradient is left in p.grad'), (never_zeroed, 'were still in p.grad'),
       (uphill, 'or one uphill?'), (takes_good_ones_back, 'a good step put back'),

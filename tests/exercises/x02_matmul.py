@@ -1,6 +1,6 @@
 "The exercises of lesson 02_matmul: solutions, and what people write first"
 import torch
-from miniai.check.matmul import check_batch_matmul, check_broadcast_shape, check_matmul, check_pairwise
+from miniai.check.matmul import check_broadcast_shape, check_matmul, check_pairwise
 
 
 def fits(a, b):
@@ -92,18 +92,6 @@ def in_place(a, b):
     return c
 
 
-def batch_matmul(a, b): return torch.einsum('sik,skj->sij', a, b)
-def batch_matmul_letters(a, b): return torch.einsum('bnk,bkm->bnm', a, b)
-def batch_matmul_broadcast(a, b): return (a[:,:,:,None]*b[:,None]).sum(2)
-def batch_matmul_stacked(a, b): return torch.stack([torch.einsum('ik,kj', x, y) for x,y in zip(a, b)])
-def adds_the_stack(a, b): return torch.einsum('sik,skj->ij', a, b)
-def every_pair(a, b): return torch.einsum('sik,tkj->stij', a, b)
-def transposes(a, b): return torch.einsum('sik,skj->sji', a, b)
-def number_by_number(a, b): return torch.einsum('sik,sik->sik', a, b)
-def the_sign_for_stacks(a, b): return a@b
-def keeps_k(a, b): return torch.einsum('sik,skj->sikj', a, b)
-
-
 def pairwise(a, b): return ((a[:,None]-b)**2).sum(-1)
 def pairwise_expanded(a, b): return (a**2).sum(1, keepdim=True) + (b**2).sum(1) - 2*a@b.t()
 def pairwise_rows(a, b):
@@ -181,10 +169,6 @@ EXERCISES = [
       (asserts, 'a AssertionError came, not a ValueError'),
       (leaves_it_to_torch, 'a RuntimeError came, not a ValueError'),
       (in_place, 'changed its input')]),
-    (check_batch_matmul, [batch_matmul, batch_matmul_letters, batch_matmul_broadcast, batch_matmul_stacked],
-     [(adds_the_stack, 'added together'), (every_pair, 'every other one'), (transposes, 'transposed'),
-      (number_by_number, 'the letter that is summed'), (keeps_k, 'gone on the right'),
-      (the_sign_for_stacks, 'Say it with')]),
     (check_pairwise, [pairwise, pairwise_expanded, pairwise_einsum],
      [(pairs_only, 'pairs only'), (rooted, 'no root'), (averaged, 'not their sum'),
       (cancelled, 'square before you sum'),
