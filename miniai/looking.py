@@ -9,7 +9,6 @@ __all__ = ['no_trace', 'LRFinderCB', 'lr_find']
 import copy, time
 from collections import defaultdict
 from contextlib import contextmanager
-from types import SimpleNamespace
 import numpy as np, torch
 from fastcore.basics import patch
 from fastcore.foundation import L
@@ -17,6 +16,7 @@ from .loop import EVENTS, Callback, CancelBatchException, CancelEpochException, 
 from .loop import Learner, Order, set_lr, to_cpu, to_device
 from .metrics import MetricsCB, results_of
 from .tools.chance import rng_state, set_rng_state
+from .tools.slips import as_loaders
 
 # %% ../nbs/17_looking.ipynb #96afae8f
 def _generators(dls):
@@ -71,7 +71,7 @@ class LRFinderCB(Callback):
         if not getattr(learn.opt, 'param_groups', None):
             raise TypeError('the range test changes the rate in opt.param_groups: '
                             f'{type(learn.opt).__name__} has none')
-        self.lrs,self.losses,self.min = [],[],float('inf')
+        self.lrs,self.losses,self.min,self.ran_away = [],[],float('inf'),False
         if self.start_lr is not None: set_lr(learn.opt, self.start_lr)
         self.sched = torch.optim.lr_scheduler.ExponentialLR(learn.opt, self.gamma)
 
@@ -82,7 +82,8 @@ class LRFinderCB(Callback):
         self.lrs.append(max(g['lr'] for g in learn.opt.param_groups))
         self.losses.append(loss := learn.loss.item())
         self.min = min(self.min, loss)
-        if loss != loss or loss > self.max_mult*self.min: raise CancelFitException()
+        self.ran_away = loss != loss or loss > self.max_mult*self.min
+        if self.ran_away: raise CancelFitException()
         if getattr(learn, 'do_step', True): self.sched.step()
 
     def cleanup_fit(self, learn):
@@ -119,6 +120,9 @@ def lr_find(self:Learner,
     with no_trace(self): self.fit(max_epochs, cbs=finder, lr=start_lr)
     self.lr_found = finder.suggestion()
     print(f'suggested learning rate: {self.lr_found:.2g}')
+    if not finder.ran_away:
+        print(f'but the loss had not run away at {finder.lrs[-1]:.2g}, the highest rate tried: '
+              'raise max_epochs or gamma')
 
 _all_ = ['lr_find']
 
@@ -139,7 +143,9 @@ def __call__(self:Learner, *xs, **kwargs):
 def _look_at(learn, dl, cb):
     "The learner's own validation on `dl`, with the callback `cb`"
     with no_trace(learn, training=False):
-        if dl is not None: learn.dls = SimpleNamespace(train=None, valid=dl)
+        if isinstance(dl, torch.Tensor):
+            raise TypeError('a tensor is not a loader: for one batch write learn(xb)')
+        if dl is not None: learn.dls = as_loaders((None, dl))
         if getattr(learn.dls, 'valid', None) is None:
             raise ValueError('there is no validation loader: pass one')
         learn.fit(1, train=False, cbs=cb)

@@ -53,6 +53,9 @@ class FuncMetric(Mean):
         except TypeError as e:
             e.add_note(f'the metric got {kinds(preds, targ)}; several targets come as one tuple')
             raise
+        if value is None or getattr(value, 'shape', ()) not in ((), (1,)):
+            raise TypeError(f'the metric gave {kind(value)} for a batch, where one number is needed: '
+                            'is a `return` missing, or `.mean()`?')
         super().update(value, batch_size((*targ, preds)))
 
 _TAKEN = 'loss', 'epoch', 'train', 'time', 'fit'

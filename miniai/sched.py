@@ -38,15 +38,22 @@ def sched_no(start, end, pos):
 @annealer
 def sched_exp(start, end, pos):
     "From `start` to `end` by the same factor each step; both must be of one sign and not 0"
+    if start*end <= 0: raise ValueError(f'sched_exp goes by a factor: from {start} to {end} there is none')
     return start * (end/start)**pos
 
 # %% ../nbs/18_schedules.ipynb #32ab4910
+def _check_scheds(scheds):
+    for s in scheds:
+        if not callable(s):
+            raise TypeError(f'a schedule is a function of the position, as sched_cos(0.1, 0.) is: got {s!r}')
+
 def combine_scheds(
     pcts,   # The share of the run that each phase takes; together 1
     scheds  # A schedule for each phase: a function of the position in its phase
 ):          # A function of the position in the run
     "Schedules one after the other"
     pcts,scheds = list(pcts),list(scheds)
+    _check_scheds(scheds)
     if len(pcts) != len(scheds): raise ValueError(f'there are {len(pcts)} shares for {len(scheds)} schedules')
     if any(p < 0 for p in pcts) or abs(sum(pcts) - 1) > 1e-6:
         raise ValueError(f'the shares of the phases must add up to 1, {pcts} add up to {sum(pcts):.4g}')
@@ -83,12 +90,14 @@ class ParamScheduler(Callback):
     def __init__(self,
         name:str,  # The hyper-parameter: 'lr', 'momentum', 'weight_decay' or any other of the optimizer's
         sched      # A function of the position from 0 to 1, or a list with one for each parameter group
-    ): self.name,self.sched = name,sched
+    ):
+        self.name,self.sched,self.several = name,sched,isinstance(sched, (list, tuple))
+        _check_scheds(sched if self.several else [sched])
 
     def before_fit(self, learn):
-        groups,several = _groups(learn, type(self).__name__),isinstance(self.sched, (list, tuple))
+        groups = _groups(learn, type(self).__name__)
         _rates(groups)
-        self.scheds = list(self.sched) if several else [self.sched]*len(groups)
+        self.scheds = list(self.sched) if self.several else [self.sched]*len(groups)
         n,self.stepped = len(self.scheds),True
         if n != len(groups):
             raise ValueError(f'{n} schedules for {self.name}, and {len(groups)} parameter groups')

@@ -168,6 +168,25 @@ def test_lr_find_scales_all_groups_alike(capsys):
     assert f'{learn.lr_found:.2g}' in capsys.readouterr().out and 1e-6 < learn.lr_found < 100
 
 
+def test_lr_find_says_when_the_data_ended_too_early(capsys):
+    make(train=batches(3)).lr_find(max_epochs=2)
+    assert 'had not run away at 3.7e-05, the highest rate tried' in capsys.readouterr().out
+    make(train=batches(60)).lr_find()
+    assert 'run away' not in capsys.readouterr().out
+
+
+class Items:
+    def __len__(self): return 3
+    def __getitem__(self, i): return torch.randn(6),torch.tensor(0)
+
+
+@pytest.mark.parametrize('dl,words', [(torch.randn(4, 6), 'a tensor is not a loader: .* learn'),
+                                      (Items(), 'a loader gives one batch after the other, and Items')])
+def test_what_is_no_loader_is_named(dl, words):
+    for look in make().get_preds, make().validate:
+        with pytest.raises(TypeError, match=words): look(dl)
+
+
 def test_no_trace_without_training_leaves_weights_uncopied():
     learn = make()
     with no_trace(learn, training=False) as same:

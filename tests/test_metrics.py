@@ -130,6 +130,14 @@ def test_outputs_that_a_metric_cannot_take_are_named():
     assert 'several targets come as one tuple' in e.value.__notes__[0]
 
 
+def no_mean(preds, targ): return preds.argmax(1) == targ
+def no_return(preds, targ): (preds.argmax(1) == targ).float().mean()
+
+@pytest.mark.parametrize('f,came', [(no_mean, r'\(8,\) bool'), (no_return, 'NoneType')])
+def test_a_function_that_gives_no_number_is_named_at_once(f, came):
+    with pytest.raises(TypeError, match=f'gave {came} for a batch'): make([Quiet(f)]).fit(1)
+
+
 class TimeFirst(nn.Module):
     "Inputs are (time, batch, features)"
     def __init__(self):

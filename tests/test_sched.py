@@ -179,6 +179,19 @@ def test_a_scheduler_where_its_maker_belongs():
         EpochSchedCB(made)
 
 
+@pytest.mark.parametrize('make_it', [lambda: ParamScheduler('lr', 0.1),
+                                     lambda: ParamScheduler('lr', [0.1, 0.2]),
+                                     lambda: ParamScheduler(sched_no(1, 1), 'lr'),
+                                     lambda: combine_scheds([0.5, 0.5], [0.1, 0.2])])
+def test_a_number_where_a_schedule_belongs(make_it):
+    with pytest.raises(TypeError, match='a schedule is a function of the position'): make_it()
+
+
+@pytest.mark.parametrize('start,end', [(0.1, 0.), (0., 0.1), (-0.1, 0.1)])
+def test_there_is_no_factor_to_or_from_nought(start, end):
+    with pytest.raises(ValueError, match='there is none'): sched_exp(start, end)(0.5)
+
+
 def test_other_errors():
     speed,lr = (ParamScheduler(name, sched_no(1, 1)) for name in ('speed', 'lr'))
     with pytest.raises(ValueError, match="has no 'speed'; it has .*lr"): make([speed]).fit(1)
