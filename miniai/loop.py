@@ -16,7 +16,7 @@ import torch, torch.nn.functional as F
 from fastcore.foundation import L
 from .optim import SGD
 from .tools.slips import as_loaders, batches, by_name, call_all, check_callback, check_parts
-from .tools.slips import check_whole, explained_loss, near, pick_loss, who_resumes
+from .tools.slips import check_whole, explained_call, explained_loss, near, pick_loss, who_resumes
 from .tools.nested import first_tensor, map_tensors
 
 # %% ../nbs/15_learner.ipynb #29b33d13
@@ -131,7 +131,7 @@ class TrainCB(Callback):
     def predict(self, learn):
         (args,kwargs),_ = self._parts(learn)
         if learn.loss_func == 'model': args,kwargs = split_batch(learn.batch, None, ())[0]  # it gets all
-        learn.preds = learn.model(*args, **kwargs)
+        learn.preds = explained_call(learn.model, args, kwargs)
 
     def get_loss(self, learn):
         if learn.loss_func != 'model': learn.loss = loss_of(learn, learn.preds, *self._parts(learn)[1])

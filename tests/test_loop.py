@@ -465,6 +465,15 @@ def test_target_keys_name_the_targets_of_a_dictionary():
     assert Learner.events == Host.events == EVENTS
 
 
+def test_a_key_that_the_model_does_not_take_is_explained():
+    data = [dict(a=x, b=x, labels=y, score=y) for x,y in batches()]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'score'") as e:
+        make([], data, None, TwoInputs()).fit(1)
+    assert any('was given a, b, score' in note and 'target_keys' in note for note in e.value.__notes__)
+    make([], [{**d, 'score': d['labels']} for d in data], None, TwoInputs(), target_keys=['labels', 'score'],
+         loss_func=lambda preds, labels, score: F.cross_entropy(preds, labels)).fit(1)
+
+
 def test_split_batch_and_to_device():
     assert split_batch((1, 2, 3), 2) == (((1, 2), {}), (3,)) and split_batch([1]) == (((1,), {}), ())
     assert split_batch(5) == (((5,), {}), (5,))

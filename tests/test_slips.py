@@ -1,8 +1,8 @@
 "Errors that say what to do"
 import pytest, torch, torch.nn.functional as F
 from miniai.tools.slips import (as_loaders, batches, by_name, call_all, check_callback, check_parts,
-                                check_whole, explained_loss, is_integer, kind, kinds, near, pick_loss,
-                                who_resumes)
+                                check_whole, explained_call, explained_loss, is_integer, kind, kinds, near,
+                                pick_loss, who_resumes)
 
 
 def test_words_for_things():
@@ -79,6 +79,17 @@ def test_classes_and_objects_in_each_others_place(parts, words):
 
 def test_a_tensor_for_loaders():
     assert as_loaders(torch.zeros(3)).valid is None  # once: its truth is ambiguous
+
+
+def test_only_a_key_too_many_is_explained():
+    def model(a, b=1): return a + b
+    assert explained_call(model, (1,), {}) == 2 and explained_call(model, (), dict(a=1, b=2)) == 3
+    with pytest.raises(TypeError, match="unexpected keyword argument 'c'") as e:
+        explained_call(model, (), dict(a=1, c=2))
+    assert 'was given a, c' in e.value.__notes__[0]
+    for args,kwargs in (((), {}), ((), dict(a='x'))):
+        with pytest.raises(TypeError) as e: explained_call(model, args, kwargs)
+        assert not hasattr(e.value, '__notes__')
 
 
 def test_losses(capsys):

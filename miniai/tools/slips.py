@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['kind', 'kinds', 'near', 'is_integer', 'check_callback', 'by_name', 'who_resumes', 'check_whole', 'check_parts',
-           'as_loaders', 'batches', 'pick_loss', 'explained_loss', 'call_all']
+           'as_loaders', 'batches', 'pick_loss', 'explained_loss', 'explained_call', 'call_all']
 
 # %% ../../nbs/tools/slips.ipynb #d01bda1d
 import difflib, re
@@ -110,6 +110,16 @@ def explained_loss(loss_func, preds, targets, place):
     except Exception as e:
         name = getattr(loss_func, '__name__', type(loss_func).__name__)
         e.add_note(f'{name} failed on {kinds(preds, targets)}, in batch {place}')
+        raise
+
+# %% ../../nbs/tools/slips.ipynb #8e5eaf3a
+def explained_call(model, args, kwargs):
+    "Call a model; a key that it does not take is an error with a note that says where keys go"
+    try: return model(*args, **kwargs)
+    except TypeError as e:
+        if kwargs and 'unexpected keyword' in str(e):
+            e.add_note(f'the model was given {", ".join(kwargs)}: all of a dictionary goes to it but the '
+                       'targets. Name those, Learner(target_keys=[…]), and leave out what neither takes')
         raise
 
 # %% ../../nbs/tools/slips.ipynb #a114f92a
