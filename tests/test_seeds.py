@@ -2,10 +2,10 @@
 
 Changed are the seeds that a reader can change in a lesson's cells, all by the same amount, so that equal
 ones stay equal: the number in `torch.manual_seed(42)`, a generator's `.manual_seed(7)`,
-`random.seed(1)`, `default_rng(1)`, `seeded(1)`, `seed=1`, `for seed in (1, 2)`. A cell that sets none
-draws other numbers too: the kernel starts with another seed. Left as they are: the library's own cells
-(`#| export`), the drawn data, which are the same for everyone, and a line that says `# this seed`: what
-comes of it, the lesson says, is about this very seed.
+`random.seed(1)`, `default_rng(1)`, `seeded(1)`, `seed=1`, `for seed in (1, 2)`, `for seed in range(3)`.
+A cell that sets none draws other numbers too: the kernel starts with another seed. Left as they are: the
+library's own cells (`#| export`), the drawn data, which are the same for everyone, and a line that says
+`# this seed`: what comes of it, the lesson says, is about this very seed.
 """
 import os, re
 import pytest
@@ -21,6 +21,7 @@ ENV = os.environ | {'OMP_NUM_THREADS': '1', 'OMP_WAIT_POLICY': 'PASSIVE', 'HF_HU
 def other_seeds(source, add):
     "A cell's source with `add` added to its seeds"
     if source.lstrip().startswith('#| export'): return source
+    source = source.replace('for seed in range(', f'for seed in range({add}, {add}+')
     def plus(match): return re.sub(r'\d+', lambda number: str(int(number[0])+add), match[0])
     return '\n'.join(line if '# this seed' in line else SEED.sub(plus, line) for line in source.splitlines())
 
@@ -43,6 +44,7 @@ def test_changes_seeds():
     assert other_seeds(f'#| export\n{cell}', 100) == f'#| export\n{cell}'
     assert other_seeds('def f(seed=3): seed_all(seed)', 1) == 'def f(seed=4): seed_all(seed)'
     assert other_seeds('[f(seed, 5) for seed in (1, 2)]', 10) == '[f(seed, 5) for seed in (11, 12)]'
+    assert other_seeds('for seed in range(3): f()', 10) == 'for seed in range(10, 10+3): f()'
 
 
 @pytest.mark.long
