@@ -201,6 +201,11 @@ class BaseSchedCB(Callback):
 
 class BatchSchedCB(BaseSchedCB):
     "Step the scheduler after each batch that ended with a step of the optimizer"
+    def before_fit(self, learn):
+        super().before_fit(learn)
+        if hasattr(self.schedo, 'patience'):
+            raise TypeError(f'{type(self.schedo).__name__} watches a value of the epoch: use EpochSchedCB')
+
     def after_batch(self, learn):
         if learn.training and getattr(learn, 'do_step', True): self.schedo.step()
 

@@ -112,8 +112,8 @@ def test_one_cycle_without_momentum_and_with_the_fits_rate():
     with pytest.raises(ValueError, match='pct_start'): OneCycle(pct_start=1.5)
 
 
-@pytest.mark.parametrize('opt_func', [partial(SGD, momentum=0.9), AdamW, partial(torch.optim.SGD,
-                                                                                 momentum=0.9)])
+@pytest.mark.parametrize('opt_func', [partial(SGD, momentum=0.9), AdamW,
+                                      partial(torch.optim.SGD, momentum=0.9)])
 def test_torch_schedulers_by_batch_and_by_epoch(opt_func):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
@@ -177,6 +177,8 @@ def test_a_scheduler_where_its_maker_belongs():
     made = lrs.StepLR(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1), 1)
     with pytest.raises(TypeError, match=r'got a StepLR: write EpochSchedCB\(lambda opt: StepLR\(opt, …'):
         EpochSchedCB(made)
+    with pytest.raises(TypeError, match='ReduceLROnPlateau watches a value of the epoch: use EpochSchedCB'):
+        make([Quiet(), BatchSchedCB(lrs.ReduceLROnPlateau)]).fit(1)
 
 
 @pytest.mark.parametrize('make_it', [lambda: ParamScheduler('lr', 0.1),
@@ -204,11 +206,11 @@ def test_lr_find_is_not_disturbed_by_a_schedule(capsys):
     assert 'suggested' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('cbs', [lambda: [OneCycle(0.2)], lambda: [BatchSchedCB(partial(lrs.OneCycleLR,
-                                                                                        max_lr=0.2,
-                                                                                        total_steps=21))],
-                                 lambda: [EpochSchedCB(partial(lrs.StepLR, step_size=1, gamma=0.5))],
-                                 lambda: [ParamScheduler('lr', sched_cos(0.2, 0.)), AccumulateCB(2)]])
+@pytest.mark.parametrize('cbs', [
+    lambda: [OneCycle(0.2)], lambda: [BatchSchedCB(partial(lrs.OneCycleLR, max_lr=0.2, total_steps=21))],
+    lambda: [EpochSchedCB(partial(lrs.StepLR, step_size=1, gamma=0.5))],
+    lambda: [ParamScheduler('lr', sched_cos(0.2, 0.)), AccumulateCB(2)]],
+    ids=['one-cycle', "torch's, by batch", "torch's, by epoch", 'accumulated'])
 def test_a_resumed_run_goes_on_in_the_middle_of_a_schedule(cbs, tmp_path):
     opt = partial(SGD, momentum=0.9)
     def build(): return make([*cbs(), CheckpointCB(tmp_path, every_batches=2)], batches(7), opt_func=opt)
@@ -266,5 +268,5 @@ def test_a_scheduler_that_watches_a_value_gets_the_validation_loss_in_any_order(
     learn = make([EpochSchedCB(Plateau)])
     learn.metrics = Quiet()  # of an earlier fit, say
     with pytest.raises(ValueError, match='no MetricsCB'): learn.fit(1)
-    with pytest.raises(ValueError, match='no validation set'): make([EpochSchedCB(Plateau), Quiet()],
-                                                                    valid=None).fit(1)
+    with pytest.raises(ValueError, match='no validation set'):
+        make([EpochSchedCB(Plateau), Quiet()], valid=None).fit(1)

@@ -104,7 +104,7 @@ def check_loss_along(along):  # `loss_along(model, loss_func, xb, yb, rates)`
             'Each step begins where the last one ended: go back to the first weights.':
             _along(list(accumulate(rates))),
             'Uphill: the gradient is subtracted.': _along([-r for r in rates])})
-    yield Case('one rate', partial(value, rates=[0.1]), 'The loss after subtracting rate*gradient.')
+    yield Case('one rate', partial(value, rates=[0.1]), 'Gradient and loss in the mode that the model is in.')
     yield Case('several rates', partial(value, rates=rates), 'For each a step from the same weights.')
     yield Case('old gradients', partial(value, rates=rates, grad=1.), 'backward() adds to what is in p.grad.')
     yield from _no_trace(look, frozen=False)

@@ -149,6 +149,17 @@ class TiesWon(AUC):
     def of(self, ones, zeros): return (ones[:,None] >= zeros).float().mean()
 
 
+class Trapezoid(AUC):
+    "Down the sorted scores, equal ones in the order in which they came"
+    def of(self, ones, zeros):
+        pairs = sorted([(-p.item(), 0) for p in ones] + [(-p.item(), 1) for p in zeros])
+        seen = area = 0
+        for _,is_zero in pairs:
+            if is_zero: area += seen
+            else: seen += 1
+        return area/len(ones)/len(zeros)
+
+
 class TurnedRound(AUC):
     def of(self, ones, zeros): return super().of(zeros, ones)
 
@@ -181,7 +192,8 @@ EXERCISES = [
       (NoRoot, 'The root of the mean'), (Remembers, 'reset() must forget'),
       (Absolute, 'squared differences')]),
     (check_auc, [AUC, BySearch, ByRanks],
-     [(TiesLost, 'count half, not 0'), (TiesWon, 'count half, not 1'), (TurnedRound, 'Turned round'),
+     [(TiesLost, 'count half, not 0'), (TiesWon, 'count half, not 1'), (Trapezoid, 'count half, not 1'),
+      (TurnedRound, 'Turned round'),
       (PairsOfBatches, 'Pairs go across batches'), (SkipsOneSided, 'Pairs go across batches'),
       (PlainAccuracy, 'in how many is the 1 higher'), (KeepsOld, 'must forget everything')]),
 ]

@@ -188,6 +188,10 @@ def uphill(model, loss_func, xb, yb, rates):
     return losses
 
 
+def in_eval_mode(model, loss_func, xb, yb, rates):
+    return loss_along(copy.deepcopy(model).eval(), loss_func, xb, yb, rates)
+
+
 def moves_buffers(model, loss_func, xb, yb, rates):
     losses = loss_along(model, loss_func, xb, yb, rates)
     model(xb)
@@ -236,7 +240,8 @@ EXERCISES = [
     (check_loss_along, [loss_along, by_state_dict, by_functional],
      [(never_goes_back, 'Each step begins where the last one ended'), (steps_on, 'from the same weights'),
       (uphill, 'Uphill'),
-      (adds_back, 'off by rounding'), (moves_buffers, 'keep the buffers too'),
+      (adds_back, 'off by rounding'), (in_eval_mode, 'in the mode that the model is in'),
+      (moves_buffers, 'keep the buffers too'),
       (clears_gradients, 'Keep each p.grad'), (leaves_its_gradient, 'Keep each p.grad'),
       (adds_to_old_gradients, 'adds to what is in p.grad'), (no_losses, 'Is there a `return`?')]),
 ]
