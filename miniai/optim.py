@@ -278,20 +278,23 @@ def _agrees(opt, kernel, options, dtype, device):
 # %% ../nbs/08_optim.ipynb #97330d0c
 def _step_together(opt, group):
     "Take the step of all parameters that can go in one call; returns the others that have a gradient"
-    params,kernel = [p for p in group['params'] if p.grad is not None],_KERNELS.get(type(opt).update)
-    if kernel is None or not opt.fast: return params
+    kernel = _KERNELS.get(type(opt).update) if opt.fast else None
+    if kernel is None: return [p for p in group['params'] if p.grad is not None]
     names = ['exp_avg', 'exp_avg_sq'] if 'betas' in group else ['momentum_buffer']*bool(group['momentum'])
     kinds,alone = defaultdict(list),[]
-    for p in params:
-        ready = not names or names[0] in opt.state[p]
-        (kinds[p.dtype,p.device,p.is_contiguous()] if ready else alone).append(p)
-    for (dtype,device,_),together in kinds.items():
-        grads,states = [p.grad for p in together],[opt.state[p] for p in together]
+    for p in group['params']:
+        grad = p.grad  # each look at a tensor counts here: with 500 small ones the loop is half of a step
+        if grad is None: continue
+        state = opt.state[p]
+        if names and names[0] not in state: alone.append(p)
+        else: kinds[p.dtype,p.get_device(),p.is_contiguous()].append((p, grad, state))
+    for together in kinds.values():
+        params,grads,states = zip(*together)
         lists = {k: [state[k] for state in states] for k in [*names, 'step'] if k in states[0]}
-        key,good = (dtype, device, *names),_alike(together, [*grads, *[t for k in names for t in lists[k]]])
-        if good and key not in opt.trusted: opt.trusted[key] = _agrees(opt, kernel, group, dtype, device)
-        if good and opt.trusted[key]:
-            kernel(together, grads, lists, group)
-            torch.autograd.graph.increment_version(together)
-        else: alone += together
+        key = params[0].dtype,params[0].device,*names
+        if key not in opt.trusted: opt.trusted[key] = _agrees(opt, kernel, group, *key[:2])
+        if opt.trusted[key] and _alike(params, [*grads, *[t for k in names for t in lists[k]]]):
+            kernel(params, grads, lists, group)
+            torch.autograd.graph.increment_version(params)
+        else: alone += params
     return alone
