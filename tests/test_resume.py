@@ -11,8 +11,10 @@ from miniai.loop import EVENTS, ACTIONS
 from miniai.steps import AccumulateCB
 from miniai.keep import EarlyStoppingCB, SaveBestCB
 from miniai.track import LogCB, read_log
+from miniai.data import DataLoader
 from miniai.resume import CheckpointCB
-from miniai.sched import RecorderCB
+from miniai.optim import SGD
+from miniai.sched import OneCycle, RecorderCB
 from tests import survivor
 from tests.conftest import ROOT, Plain
 from tests.small import batches
@@ -272,6 +274,62 @@ def test_early_stopping_goes_on_counting_after_a_resume(tmp_path, capsys):
     assert whole.epoch < 29 and table(resumed) == table(whole)
     best = [torch.load(tmp_path/w/'best.pt', weights_only=True)['model']['weight'] for w in ('whole', 'cut')]
     assert torch.equal(*best)
+
+
+class At(Callback):
+    "Kills the process at event number `moment` of a run; counts them"
+    on_look = False
+    def __init__(self, moment, order):
+        self.moment,self.order,self.n = moment,order,0
+        for event in set(EVENTS) - set(ACTIONS): setattr(self, event, self.told)
+    def told(self, learn):
+        self.n += 1
+        if self.n == self.moment: os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stopped_early(folder, moment=None, order=0, every_batches=None):
+    "A run that EarlyStoppingCB ends: how it ended, and how many events there were"
+    folder.mkdir(exist_ok=True)
+    for seed in (torch.manual_seed, random.seed, np.random.seed): seed(0)
+    model = nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.3), nn.Linear(12, 3))
+    dls = survivor.Dls(DataLoader(survivor.Noisy(21, 1), batch_size=8, shuffle=True),
+                       DataLoader(survivor.Noisy(13, 2), batch_size=8))
+    at = At(moment, order)
+    cbs = [survivor.Silent(accuracy=Accuracy()), OneCycle(2.), EarlyStoppingCB(patience=2),
+           SaveBestCB(folder/'best.pt'), CheckpointCB(folder/'checkpoints', every_batches=every_batches), at]
+    learn = Learner(model, dls, F.cross_entropy, 2., cbs, partial(SGD, momentum=0.9))
+    learn.fit(12, resume=True)
+    best = torch.load(folder/'best.pt', weights_only=True)['model']
+    state = [*model.state_dict().values(), *best.values(), *learn.opt.state.values(), torch.rand(3)]
+    return (learn.epoch, table(learn), str(state)),at.n
+
+
+def check_stopped_early(tmp_path, every_batches, step):
+    torch.set_printoptions(precision=9, threshold=10**6)
+    try:
+        want,n = stopped_early(tmp_path/'whole', every_batches=every_batches)
+        assert want[0] < 11
+        for order in (-200, 200):
+            for moment in range(1 + order%step, n + 1, step):
+                folder = tmp_path/f'{order} {moment}'
+                child = os.fork()
+                if not child:
+                    try: stopped_early(folder, moment, order, every_batches)
+                    finally: os._exit(0)
+                assert os.waitpid(child, 0)[1] == signal.SIGKILL
+                assert stopped_early(folder, None, order, every_batches)[0] == want, (order, moment)
+    finally: torch.set_printoptions(profile='default')
+
+
+@pytest.mark.parametrize('every_batches', [None, 2])
+def test_a_run_that_stops_early_is_killed(every_batches, tmp_path):
+    check_stopped_early(tmp_path, every_batches, 23)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('every_batches', [None, 2])
+def test_a_run_that_stops_early_is_killed_at_every_event(every_batches, tmp_path):
+    check_stopped_early(tmp_path, every_batches, 1)
 
 
 @pytest.mark.parametrize('values,best', [([float('nan'), 3., 2., 2.5, 2.5], 2.), ([float('nan')]*3, None)])
