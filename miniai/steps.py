@@ -8,7 +8,7 @@ __all__ = ['AccumulateCB', 'ClipGradCB']
 # %% ../nbs/29_steps.ipynb #41636fa1
 import torch
 from .loop import Callback, Order
-from .metrics import _n_samples
+from .metrics import n_samples
 from .tools.slips import check_whole
 
 # %% ../nbs/29_steps.ipynb #f72bb1dd
@@ -50,7 +50,7 @@ class AccumulateCB(Callback):
 
     def after_loss(self, learn):
         if not learn.training: return
-        self.size = _n_samples(learn)  # as the targets count them
+        self.size = n_samples(learn)  # as the targets count them
         if not self.seen: self.unit = self.size
         last = self.ahead.last if self.ahead else learn.iter + 1 == self.length
         learn.do_step = last or self.batches + 1 >= self.n

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest, torch, torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from torch import nn
-from miniai.learner import Accuracy, Callback, MetricsCB, ProgressCB
-from miniai.metrics import FuncMetric, Mean, results_of
+from miniai.learner import Accuracy, Callback, Learner, MetricsCB, ProgressCB
+from miniai.metrics import FuncMetric, Mean, n_samples, results_of
 from tests.conftest import ROOT
 from tests.small import Quiet, batches, make
 
@@ -313,3 +313,12 @@ def test_what_metrics_get():
     preds,targets = results_of(learn)
     assert not preds.requires_grad and targets == ((2, 3),)
     assert results_of(SimpleNamespace(preds=torch.ones(1), batch=(1,)))[1] == ()
+
+
+def test_samples_are_counted_by_the_targets():
+    "With time first, or with tokens in one row, the inputs have another length"
+    for batch,n in [((torch.ones(7, 4, 2), torch.ones(4)), 4), ((torch.ones(5, 2), torch.tensor(1.)), 5),
+                    (dict(tokens=torch.ones(9), label=torch.ones(3)), 3), (torch.ones(6, 2), 6)]:
+        learn = Learner(nn.Linear(2, 1), [batch])
+        learn.batch = batch
+        assert n_samples(learn) == n
