@@ -60,6 +60,8 @@ def _no_trace(look, frozen=True):
              hint='Adding what was subtracted is off by rounding: keep clones and copy them back.')
         same(dict(model.named_buffers()), dict(was.named_buffers()), given='buffers',
              hint='Batch norm moves its running means in each forward pass: keep the buffers too.')
+        same(_modes(model), _modes(was), given='m.training of each',
+             hint='Leave the modes alone, or put each back: `eval_mode` of exercise 1 does.')
     yield Case('a model without gradients', partial(kept, grad=None))
     yield Case('gradients that were there', partial(kept, grad=1.))
 
@@ -83,14 +85,12 @@ def check_gradient_norm(norm):  # `gradient_norm(model, loss_func, xb, yb)`
                'them apart, or set p.grad to None first and put it back.')
     yield from _no_trace(look)
 
-def _along(rates):
-    "The losses after a step at each of the rates"
-    losses = []
-    for rate in rates:
-        model = _model(False)
-        for p,g in zip(model.parameters(), _grads(model)): p.data -= rate*g
-        losses.append(F.cross_entropy(model(_XB), _YB).item())
-    return losses
+def _after(rate):
+    "The loss after a step at the rate"
+    model = _model(False)
+    for p,g in zip(model.parameters(), _grads(model)): p.data -= rate*g
+    return F.cross_entropy(model(_XB), _YB).item()
+def _along(rates): return [_after(rate) for rate in rates]
 
 @check('loss along the gradient')
 def check_loss_along(along):  # `loss_along(model, loss_func, xb, yb, rates)`

@@ -3,19 +3,20 @@ import math
 from functools import partial
 from .kit import Case, check, require, same
 
-def _case(name, reference, poss, args, hint, mistakes=None):
+def _case(name, reference, poss, args, hint, mistakes={}):
     def run(f):
         try: sched = f(*args)
         except TypeError as e:
-            require('argument' not in str(e), str(e), args, hint='It is made without the position, which '
-                    'comes later. Is @annealer above the definition?')
+            require(not str(e).startswith(getattr(f, '__qualname__', '?')), str(e), args, hint='It is made '
+                    'without the position, which comes later. Is @annealer above the definition?')
             raise
         require(callable(sched), f'{args} gave no function of the position', args, sched,
                 hint='Return a function: the position comes later.')
         for pos in poss:
-            known = {h: partial(wrong, *args, pos) for h,wrong in (mistakes or {}).items()}
-            same(float(sched(pos)), reference(*args, pos), given=f'made with {args}, position {pos}',
-                 mistakes=known)
+            got = sched(pos)
+            require(got is not None, f'it gave None at position {pos}', hint='Is there a `return`?')
+            same(float(got), reference(*args, pos), given=f'made with {args}, position {pos}',
+                 mistakes={h: partial(wrong, *args, pos) for h,wrong in mistakes.items()})
     return Case(name, run, hint)
 
 def _quarter(start, end, pos): return end + (start-end)*math.cos(math.pi/2*pos)
@@ -43,11 +44,10 @@ def _trapezoid(low, high, pos): return low + (high-low)*min(1., pos/0.1, (1-pos)
 def check_trapezoid(f):  # Called with a low and a high value, gives a function of the position
     "Check a schedule that goes up for a tenth, stays, and comes down in the second half"
     def case(name, poss, args, hint): return _case(name, _trapezoid, poss, args, hint)
-    yield case('the ends', [0., 1.], (0., 1.), 'It begins and ends at `low`.')
-    yield case('level at the top', [0.1, 0.3, 0.5], (0., 1.),
-               'From a tenth to the half it is at `high`: the phases are 0.1, 0.4 and 0.5 long.')
-    yield case('on the way', [0.05, 0.6, 0.75], (0., 1.),
-               'Along straight lines, so use sched_lin; and the phases are 0.1, 0.4 and 0.5 long.')
+    long = 'the phases are 0.1, 0.4 and 0.5 long.'
+    yield case('the ends', [0., 1.], (0., 1.), f'It begins and ends at `low`; {long}')
+    yield case('level at the top', [0.1, 0.3, 0.5], (0., 1.), f'At `high` from a tenth to the half: {long}')
+    yield case('on the way', [0.05, 0.6, 0.75], (0., 1.), f'Along lines, so use sched_lin; and {long}')
     yield case('other values', [0., 0.05, 0.3, 0.9], (0.01, 0.4),
                'It goes from `low` to `high`, not from 0 to 1.')
 
@@ -68,6 +68,6 @@ def check_restarts(f):  # `f(start, end, n, grow)` gives a function of the posit
     yield case('two of one length', [0., 0.3, 0.49, 0.6, 0.9], (1., 0., 2, 1), 'With grow=1 both are of one '
                'length, each from `start` to `end`.')
     yield case('each longer', [0.1, 0.2, 0.4, 0.5, 0.9], (1., 0., 3, 2), 'With n=3 and grow=2 the lengths '
-               'are as 1, 2 and 4.')
+               'are as 1, 2 and 4, each from `start` to `end`.')
     yield case('the end', [1.], (1., 0.2, 3, 2), 'At 1 it is at the end of the last, not at a new start.')
     yield case('other values', [0., 0.1, 0.35, 0.8], (0.4, 0.01, 4, 1.5), 'Neither end nor n is special.')

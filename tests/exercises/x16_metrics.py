@@ -173,6 +173,17 @@ class SkipsOneSided(PairsOfBatches):
         if 0 < targ.sum() < len(targ): super().update(preds, targ)
 
 
+class MeansCompared(AUC):
+    def of(self, ones, zeros): return (ones.mean() > zeros.mean()).float()
+
+
+class PairsInOrder(AUC):
+    "The first 1 with the first 0, the second with the second, …"
+    def of(self, ones, zeros):
+        n = min(len(ones), len(zeros))
+        return ((ones[:n] > zeros[:n]).float() + (ones[:n] == zeros[:n])/2).mean()
+
+
 class PlainAccuracy(Mean):
     def update(self, preds, targ): super().update(((preds > 0.5) == targ).float().mean(), len(targ))
 
@@ -195,5 +206,6 @@ EXERCISES = [
      [(TiesLost, 'count half, not 0'), (TiesWon, 'count half, not 1'), (Trapezoid, 'count half, not 1'),
       (TurnedRound, 'Turned round'),
       (PairsOfBatches, 'Pairs go across batches'), (SkipsOneSided, 'Pairs go across batches'),
+      (MeansCompared, 'Of all pairs of a 1 and a 0'), (PairsInOrder, 'Of all pairs of a 1 and a 0'),
       (PlainAccuracy, 'in how many is the 1 higher'), (KeepsOld, 'must forget everything')]),
 ]

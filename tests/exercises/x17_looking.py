@@ -109,6 +109,9 @@ def zeroes(model, loss_func, xb, yb):
     return norm
 
 
+def stays_in_eval_mode(model, loss_func, xb, yb): return gradient_norm(model.eval(), loss_func, xb, yb)
+
+
 def sum_of_norms(model, loss_func, xb, yb):
     return sum(g.norm() for g in torch.autograd.grad(loss_func(model(xb), yb), list(model.parameters())))
 
@@ -235,7 +238,7 @@ EXERCISES = [
       (never_back, 'put it back one by one'), (Swallows, 'Let it go')]),
     (check_gradient_norm, [gradient_norm, by_backward, by_torch],
      [(leaves_gradients, 'Keep each p.grad'), (adds_up, 'adds to gradients'), (zeroes, 'Keep each p.grad'),
-      (sum_of_norms, 'The root comes last'), (no_root, 'take the root'),
+      (stays_in_eval_mode, 'put each back'), (sum_of_norms, 'The root comes last'), (no_root, 'take the root'),
       (no_return, 'Is there a `return`?')]),
     (check_loss_along, [loss_along, by_state_dict, by_functional],
      [(never_goes_back, 'Each step begins where the last one ended'), (steps_on, 'from the same weights'),

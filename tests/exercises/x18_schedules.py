@@ -50,6 +50,8 @@ class Quarter:
 
 def no_annealer(start, end, pos): return end + (start-end)*math.cos(math.pi/2*pos)
 def straight(start, end): return sched_lin(start, end)
+@annealer
+def no_return(start, end, pos): end + (start-end)*math.cos(math.pi/2*pos)
 
 
 def trapezoid_by_hand(low, high): return lambda pos: low + (high-low)*min(1., pos/0.1, (1-pos)/0.5)
@@ -64,6 +66,14 @@ def trapezoid_with_ifs(low, high):
 
 def level_too_long(low, high):
     return combine_scheds([0.1, 0.9], [sched_lin(low, high), sched_no(high, high)])
+
+
+def overlapping(low, high):
+    return combine_scheds([0.1, 0.5, 0.5], [sched_lin(low, high), sched_no(high, high), sched_lin(high, low)])
+
+
+def one_value(low, high):
+    return combine_scheds([0.1, 0.4, 0.5], [sched_lin(low, high), sched_no(high), sched_lin(high, low)])
 
 
 def growing(start, end, n, grow):
@@ -106,6 +116,9 @@ def grows_by_adding(start, end, n, grow):
 def not_shares(start, end, n, grow):
     return combine_scheds([grow**i for i in range(n)], [sched_cos(start, end)]*n)
 def starts_again(start, end, n, grow): return lambda pos: growing(start, end, n, grow)(pos % 1)
+def lower_each_time(start, end, n, grow):
+    lengths = [grow**i for i in range(n)]
+    return combine_scheds([l/sum(lengths) for l in lengths], [sched_cos(start/2**i, end) for i in range(n)])
 def takes_pos(start, end, n, grow, pos): return growing(start, end, n, grow)(pos)
 
 
@@ -113,13 +126,14 @@ EXERCISES = [
     (check_annealer, [quarter, by_partial, Quarter],
      [(sched_cos, 'quarter turn'), (backwards, 'it must give `start`'), (ends_at_nought, 'neither is 0'),
       (no_steps, 'the position comes later'), (no_annealer, '@annealer above'),
-      (straight, 'Right at the ends')]),
+      (straight, 'Right at the ends'), (no_return, 'Is there a `return`?')]),
     (check_trapezoid, [trapezoid, trapezoid_by_hand, trapezoid_with_ifs],
      [(to_nought, 'not from 0 to 1'), (wrong_shares, '0.1, 0.4 and 0.5'), (curved, 'use sched_lin'),
-      (upside_down, 'at `low`'), (level_too_long, 'at `low`')]),
+      (upside_down, 'at `low`'), (level_too_long, 'at `low`'),
+      (overlapping, 'the phases are 0.1, 0.4 and 0.5 long'), (one_value, "missing 1 required")]),
     (check_restarts, [growing, by_loop, Growing],
      [(all_equal, 'not all of one length'), (shrinking, 'not as short'), (by_lines, 'it is sched_cos'),
       (upwards, 'it is sched_cos'), (grows_by_adding, 'both are of one length'),
       (not_shares, 'must add up to 1'), (starts_again, 'not at a new start'),
-      (takes_pos, 'the position, which comes later')]),
+      (lower_each_time, 'each from `start` to `end`'), (takes_pos, 'the position, which comes later')]),
 ]
