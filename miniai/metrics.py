@@ -181,7 +181,7 @@ class _Curves:
 
 # %% ../nbs/16_metrics.ipynb #7f425b24
 class ProgressCB(Callback):
-    "A bar with the running loss, a table that grows by epoch, and with `plot` the loss curves"
+    "A bar with the loss of a batch, a table that grows by epoch, and with `plot` the loss curves"
     order,on_look = Order.progress,False
     mbar = dlbar = None
     def __init__(self, plot:bool=False): self.plot = plot  # Draw the curves while training? (in notebooks)
@@ -202,14 +202,15 @@ class ProgressCB(Callback):
 
     def before_epoch(self, learn):
         self.start = self.shown = time.perf_counter()
+        self.sent = False
         learn.dl = self.dlbar = bar(learn.dl, 'train' if learn.model.training else 'valid', self.page)
 
     def after_batch(self, learn):
         if self.plot and learn.model.training: self.losses.append(learn.loss.detach())
         if time.perf_counter() - self.shown < 0.1: return
-        self.dlbar.set_postfix_str(f'loss {self.last.read():.3f}', refresh=False)
+        if self.sent: self.dlbar.set_postfix_str(f'loss {self.last.read():.3f}', refresh=False)
         self.last.send(learn.loss)
-        self.shown = time.perf_counter()
+        self.shown,self.sent = time.perf_counter(),True
         self._draw()
 
     def after_epoch(self, learn):

@@ -1,6 +1,7 @@
 "Metrics, and the bar and table that show them"
 import re, subprocess, sys, textwrap
 from functools import partial
+from itertools import count
 from types import SimpleNamespace
 import pytest, torch, torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
@@ -111,6 +112,24 @@ def test_progress_gives_the_log_back_and_closes_its_bars():
 
 
 # ---- found by using it: numbers that were wrong without a word
+
+class Posted(Callback):
+    "What the bar of each part said, after each of its batches"
+    order = ProgressCB.order + 1
+    def __init__(self, progress): self.progress,self.texts,self.losses = progress,{True: [], False: []},[]
+    def after_batch(self, learn):
+        self.texts[learn.training].append(getattr(self.progress.dlbar, 'postfix', None))
+        self.losses.append(f'loss {learn.loss.item():.3f}')
+
+
+def test_the_bar_shows_no_loss_that_is_none_of_its_part(monkeypatch):
+    clock = count()  # a second passes at each look
+    monkeypatch.setattr('miniai.metrics.time', SimpleNamespace(perf_counter=lambda: next(clock)))
+    posted = Posted(ProgressCB())
+    make([posted.progress, posted], batches(3), valid=batches(2, seed=3)).fit(1)
+    first,second,_,val_first,_ = posted.losses
+    assert posted.texts == {True: [None, first, second], False: [None, val_first]}
+
 
 SHAPES = [((8, 3), (8, 1)), ((8, 1), (8,)), ((8, 1), (8, 1)), ((8,), (8,)), ((8, 3), (7,)), ((8, 3, 5), (8,))]
 
