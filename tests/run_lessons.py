@@ -40,11 +40,11 @@ def cleaned(nb):
 
 
 def executed(
-    path,        # The notebook
-    timeout=600, # Seconds that one cell may take
-    first='',    # Python to run before the first cell
-    changed=None,# What becomes of a code cell's source: a function of it
-    **kwargs     # For the kernel's start: `env`
+    path,         # The notebook
+    timeout=600,  # Seconds that one cell may take
+    first='',     # Python to run before the first cell
+    changed=None, # A function of a code cell's source that gives what to run instead
+    **kwargs      # For the kernel's start: `env`
 ):
     "The notebook as it is after a run from top to bottom in a kernel of its own; the file stays as it was"
     nb = nbformat.read(path, as_version=4)

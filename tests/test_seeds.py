@@ -8,8 +8,9 @@ library's own cells (`#| export`), the drawn data, which are the same for everyo
 `# this seed`: what comes of it, the lesson says, is about this very seed.
 """
 import os, re
-import pytest
+import nbformat, pytest
 from nbclient.exceptions import CellExecutionError
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tests.conftest import LESSONS
 from tests.run_lessons import executed
 
@@ -48,8 +49,21 @@ def test_changes_seeds():
 
 
 @pytest.mark.long
+def test_says_where(tmp_path):
+    "What is true of seed 42 alone fails on another, and the message names the cell and the line"
+    lesson = new_notebook(cells=[new_markdown_cell('A claim'), new_code_cell(
+        'import torch\ntorch.manual_seed(42)\nassert torch.rand(()) > 0.88')])
+    path = tmp_path/'lesson.ipynb'
+    nbformat.write(lesson, path)
+    run(path, 0)
+    with pytest.raises(CellExecutionError) as failed: run(path, 1000)
+    text = where(failed.value)
+    assert text.startswith('in cell 1, ') and '3 assert torch.rand(()) > 0.88' in text and 'Error' in text
+
+
+@pytest.mark.long
 @pytest.mark.parametrize('add', (1000, 2000, 3000))
-@pytest.mark.parametrize('path', [p for p in LESSONS if p.stem < '19'], ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)
 def test_holds_for_other_seeds(path, add):
     try: run(path, add)
     except CellExecutionError as e: pytest.fail(where(e), pytrace=False)
