@@ -41,7 +41,7 @@ def check_counter(make):  # Makes a loader of a list of batches, with state_dict
         second.load_state_dict(state)
         same(list(second), batches[1:], 'a state taken after 1 batch, and the loop went on')
     return [Case('all batches', whole, '__iter__ is a generator: yield each batch.'),
-            Case('two loops', twice, 'A loop that came to its end is over: begin at the front.'), case(1),
+            Case('two loops', twice, 'A loop that came to its end is over: begin at the front.'), case(2),
             case(3),
             Case('after the end', ended, 'A loop that came to its end is over: set the place back to 0.'),
             Case('a state stays as it was', apart,
@@ -51,32 +51,32 @@ def check_counter(make):  # Makes a loader of a list of batches, with state_dict
 def check_without_a_trace(f):  # Calls a function, and puts random states back
     "Check that random numbers are as if a function had not been called"
     def draw(): return torch.rand(1).item(),random.random()
+    def begin(): return torch.manual_seed(1), random.seed(1), draw()  # after a seed
     def case(name, inner, hint, error=False):
         def run(f):
             states = torch.get_rng_state(),random.getstate()
             try:
-                torch.manual_seed(1), random.seed(1)
+                begin()
                 want = draw()
-                torch.manual_seed(1), random.seed(1)
+                begin()
                 try: got = f(inner)
                 except ZeroDivisionError:
                     require(error, 'an error came', hint=hint)
                     got = None
-                else: require(not error, 'the error did not come out', hint='Use `finally`, not `except`.')
+                else: require(not error, 'the error did not come out', hint='It must come out: use `finally`, not `except`.')
                 now = draw()
                 require(now[0] == want[0], "torch's random numbers are others afterwards", name, now[0],
                         want[0], hint)
                 require(now[1] == want[1], "Python's random numbers are others afterwards", name, now[1],
-                        want[1],
-                        'random.getstate() before, random.setstate(…) after.')
-                if not error: same(got, 42, name)
+                        want[1], 'random.getstate() before, random.setstate(…) after.')
+                if not error: same(got, 42, name, hint='Call the function, and return what it returns.')
             finally: torch.set_rng_state(states[0]), random.setstate(states[1])
         return Case(name, run, hint)
     def quiet(): return 42
     def draws(): return draw() and 42
     def seeds(): return (torch.manual_seed(9), random.seed(9)) and 42
     def fails(): return draw() and 1/0
-    return [case('nothing drawn', quiet, 'Return what the function returns.'),
+    return [case('nothing drawn', quiet, 'Set no seed: keep the states before, put them back after.'),
             case('numbers drawn', draws, 'torch.get_rng_state() before, torch.set_rng_state(…) after.'),
             case('a seed set', seeds, 'Keep the states, not a seed.'),
             case('an error', fails, 'Put the states back in a `finally`.', True)]

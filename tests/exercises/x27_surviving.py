@@ -53,6 +53,11 @@ class SharedState(Counter):
     def state_dict(self): return self.state
     def load_state_dict(self, state): self.state = dict(state)
 
+class AtTheFront(Counter):
+    def __iter__(self):
+        self.done = 0
+        return super().__iter__()
+
 class Empty(Counter):
     def __iter__(self): return iter(())
 
@@ -90,14 +95,23 @@ def swallows(f):
 
 def no_return(f): by_states(f)
 
+def first_seed(f):
+    seed = torch.initial_seed()
+    try: return f()
+    finally: torch.manual_seed(seed), random.seed(seed)
+
+def seeds_first(f):
+    torch.manual_seed(0)
+    return f()
+
 def seeds(f):
     got = f()
     torch.manual_seed(0), random.seed(0)
     return got
 
 
-def _numbered(names): return [(int(m[1]),
-                               n) for n in names if (m := re.fullmatch(r'checkpoint-(\d+)\.pt', n))]
+def _numbered(names):
+    return [(int(m[1]), n) for n in names if (m := re.fullmatch(r'checkpoint-(\d+)\.pt', n))]
 def by_number(names, keep): return {n for _,n in sorted(_numbered(names))[:-keep]}
 def by_heap(names, keep):
     import heapq
@@ -117,11 +131,12 @@ def loose_dot(names, keep):
 EXERCISES = [
     (check_counter, [Counter, Rest],
      [(OneTooFew, 'the next one is number'), (NeverBack, 'begin at the front'), (Deaf, 'must be heard of'),
-      (SharedState, 'a new dictionary'), (Empty, 'yield each batch')]),
+      (AtTheFront, 'must be heard of'), (SharedState, 'a new dictionary'), (Empty, 'yield each batch')]),
     (check_without_a_trace, [by_states, by_the_tool],
      [(torch_only, 'random.getstate()'), (python_only, 'torch.get_rng_state()'), (without_finally, 'finally'),
       (swallows, 'finally'),
-      (no_return, 'Return what the function returns'), (seeds, 'torch.get_rng_state()')]),
+      (no_return, 'return what it returns'), (seeds, 'keep the states'), (first_seed, 'Set no seed'),
+      (seeds_first, 'Set no seed')]),
     (check_to_remove, [by_number, by_heap],
      [(by_text, 'not by the text'), (newest_go, 'highest numbers'), (as_they_come, 'sort first'),
       (all_names, 'whole name'),
