@@ -6,7 +6,7 @@
 __all__ = ['some', 'misfit', 'load_opt', 'better_way', 'Monitor', 'SaveBestCB', 'EarlyStoppingCB', 'Lock', 'Store']
 
 # %% ../nbs/26_keeping.ipynb #5dfef77d
-import os, re, zipfile
+import copy, os, re, zipfile
 from collections.abc import Mapping
 from pathlib import Path
 import torch
@@ -18,13 +18,13 @@ try: import fcntl
 except ImportError: fcntl = None  # not on Windows: there a lock holds within one process only
 
 # %% ../nbs/26_keeping.ipynb #0a440a46
-def _safetensors():
-    try: import safetensors.torch as st
+def _safetensors(path):
+    "The package for such files, if `path` names one"
+    if Path(path).suffix.lower() != '.safetensors': return None
+    try: import safetensors.torch
     except ImportError:
         raise ImportError("safetensors is not installed: pip install 'miniai[accel]', or use .pt") from None
-    return st
-
-def _is_safetensors(path): return Path(path).suffix.lower() == '.safetensors'
+    return safetensors.torch
 
 @patch
 def save(self:Learner,
@@ -34,19 +34,18 @@ def save(self:Learner,
     "Save the model's weights and buffers, and the optimizer's state if wanted"
     if with_opt and not hasattr(self.opt, 'state_dict'):
         raise ValueError(f'with_opt=True, and the optimizer is {self.opt!r}: there is no state to save')
-    weights = self.model.state_dict()
-    if not _is_safetensors(path):
+    weights,package = self.model.state_dict(),_safetensors(path)
+    if not package:
         state = dict(model=weights, opt=self.opt.state_dict()) if with_opt else dict(model=weights)
         return write_safely(path, lambda f: torch.save(state, f))
     if with_opt: raise ValueError('a safetensors file holds tensors only: use a .pt file for the optimizer')
-    data = _safetensors().save({k: v.contiguous().clone() for k,v in weights.items()})
+    data = package.save({k: v.contiguous().clone() for k,v in weights.items()})
     write_safely(path, lambda f: f.write(data))
 
 # %% ../nbs/26_keeping.ipynb #d7408bf2
 def some(names):
     "The first few of `names` as text"
-    names = list(map(str, names))
-    return ', '.join(names[:4]) + (f' and {len(names)-4} more' if len(names) > 4 else '')
+    return ', '.join(map(str, names[:4])) + (f' and {len(names)-4} more' if len(names) > 4 else '')
 
 def _shape(x): return getattr(x, 'shape', None)
 
@@ -79,10 +78,10 @@ def load_opt(
     opt.load_state_dict(state)
 
 # %% ../nbs/26_keeping.ipynb #d8709628
-def _read_weights(path, device):
+def _read_weights(path):
     "What a file holds, as dict(model=…) and perhaps `opt`"
-    if _is_safetensors(path): return dict(model=_safetensors().load_file(path, device=str(device)))
-    state = torch.load(path, map_location=device, weights_only=True)
+    if package := _safetensors(path): return dict(model=package.load_file(path, device='cpu'))
+    state = torch.load(path, map_location='cpu', weights_only=True)
     if not isinstance(state, Mapping):
         raise ValueError(f'{path} holds a {type(state).__name__}, not what `save` writes, and no state dict')
     return state if isinstance(state.get('model'), Mapping) else dict(model=state)
@@ -94,15 +93,12 @@ def load(self:Learner,
     strict:bool=True    # Must all fit? If not, what fits is loaded, and the rest named
 ):
     "Load what `save` wrote: all of it or nothing; no code from the file is run"
-    mine = self.model.state_dict()
-    device = next((t.device for t in mine.values() if isinstance(t, torch.Tensor)), 'cpu')
-    state = _read_weights(path, device)
+    mine,state = self.model.state_dict(),_read_weights(path)
     weights,problem = state['model'],misfit(self.model, state['model'])
     if problem and strict:
         raise ValueError(f'{path} does not fit the model: {problem}. strict=False loads what fits')
     if with_opt:
-        if 'opt' not in state:
-            raise ValueError(f'{path} holds no optimizer state: it was saved without with_opt=True')
+        if 'opt' not in state: raise ValueError(f'{path} holds no optimizer state: save(…, with_opt=True)')
         opt = self._new_opt()
         try: load_opt(opt, state['opt'])
         except (KeyError, TypeError, ValueError) as e:
@@ -162,24 +158,33 @@ class Monitor(Callback):
         self.best = value
         return True
 
-    def state_dict(self): return {k: v for k,v in vars(self).items() if k in ('best', 'waited')}
+    def state_dict(self): return {k: v for k,v in vars(self).items() if k in ('best', 'waited', 'weights')}
     def load_state_dict(self, state): vars(self).update(state)
 
 # %% ../nbs/26_keeping.ipynb #0f34bb96
 class SaveBestCB(Monitor):
-    "Save the model whenever a validation value is the best so far, over all fits of the learner"
+    "Keep the weights whenever a validation value is the best so far, over all fits of the learner"
     order,all_fits = Order.save,True
     def __init__(self,
-        path,               # Where to, as for `learn.save`
+        path=None,          # Where to, as for `learn.save`; None: nowhere, for `restore` alone
         monitor:str='loss', # The value to watch, as the table names it
-        mode:str='auto'     # 'min', 'max', or by the name
+        mode:str='auto',    # 'min', 'max', or by the name
+        restore:bool=False  # Put them back into the model when the fit is over?
     ):
         super().__init__(monitor, mode)
-        self.path = path
+        if path is None and not restore: raise ValueError('SaveBestCB needs a path, or restore=True, or both')
+        self.path,self.restore = path,restore
 
     def after_epoch(self, learn):
         if learn.training or not self.better(learn): return
+        if self.restore: self.weights = copy.deepcopy(learn.model.state_dict())
+        if self.path is None: return
         getattr(learn, 'save', lambda path: Learner.save(learn, path))(self.path)  # yours may have none
+
+    def cleanup_fit(self, learn):
+        if not self.restore or self.best != self.best: return  # no epoch was ever the best
+        learn.model.load_state_dict(self.weights)
+        print(f'the model is that of the best {self.monitor}: {self.best:.4g}')
 
 # %% ../nbs/26_keeping.ipynb #e4d2c830
 class EarlyStoppingCB(Monitor):
@@ -209,7 +214,18 @@ class EarlyStoppingCB(Monitor):
         if not learn.training: self.waited = 0 if self.better(learn) else self.waited + 1
 
 # %% ../nbs/26_keeping.ipynb #a9c864d1
-_HELD = {}  # folder -> the lock that this process has on it
+_HELD = {}  # file -> the lock of this process that has it
+
+def _locked(path):
+    "The file `path`, opened and locked; None if another process has locked it"
+    while True:
+        file = open(path, 'a')
+        try:
+            if fcntl: fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)): return file
+        except (BlockingIOError, PermissionError): return file.close()
+        except FileNotFoundError: pass  # the one before has just let go: once more
+        file.close()
 
 class Lock:
     "Holds a folder until it is let go, or the process ends"
@@ -217,36 +233,21 @@ class Lock:
 
     def take(self):
         "An error if somebody else holds it, or if the folder can't be written"
-        if self.file: return
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.key = str(self.folder.resolve())
-        if _HELD.setdefault(self.key, self) is not self: raise self._busy()
-        try: self.file = self._open()
-        finally:
-            if not self.file: del _HELD[self.key]
+        self.path = self.folder.resolve()/'lock'
+        if _HELD.setdefault(self.path, self) is self and not self.file:
+            try: self.file = _locked(self.path)
+            finally:
+                if not self.file: del _HELD[self.path]
+        if self.file: return
+        raise RuntimeError(f'{self.folder} is in use by another run, which still goes on. Two runs in one '
+                           "folder would delete each other's files: give each a folder of its own")
 
     def release(self):
         if not self.file: return
-        Path(self.file.name).unlink(missing_ok=True)
-        self.file.close()
-        self.file = None
-        del _HELD[self.key]
-
-    def _busy(self):
-        return RuntimeError(f'{self.folder} is in use by another run, which still goes on. Two runs in one '
-                            "folder would delete each other's files: give each a folder of its own")
-
-    def _open(self):
-        while True:
-            file = open(self.folder/'lock', 'a')
-            try:
-                if fcntl: fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(file.fileno()).st_ino == os.stat(file.name).st_ino: return file
-            except (BlockingIOError, PermissionError):
-                file.close()
-                raise self._busy() from None
-            except FileNotFoundError: pass  # the one before has just let go: once more
-            file.close()
+        self.path.unlink(missing_ok=True)
+        self.file = self.file.close()
+        del _HELD[self.path]
 
 # %% ../nbs/26_keeping.ipynb #ed37a96f
 class Store:
@@ -257,9 +258,8 @@ class Store:
 
     def files(self):
         "Those that are ours, oldest first"
-        paths = list(self.folder.iterdir()) if self.folder.is_dir() else []
-        numbered = [(int(match[1]), path) for path in paths if (match := self.pattern.fullmatch(path.name))]
-        return [path for _,path in sorted(numbered)]
+        found = [(self.pattern.fullmatch(path.name), path) for path in self.folder.glob('*')]
+        return [path for _,path in sorted((int(match[1]), path) for match,path in found if match)]
 
     def write(self, state, *numbers):
         "Write tensors and plain values behind the other files; the path, with `numbers` in its name"
@@ -274,14 +274,15 @@ class Store:
         for path in filter(Path.is_file, self.files()[:-keep]): path.unlink()
 
     def read(self, path):
-        "What is in a file; damage is a ValueError, trouble of the moment (rights, memory, the disk) is not"
+        "What is in a file; damage is a ValueError, trouble of the moment (rights, memory, disk) an OSError"
         if path.is_dir(): raise ValueError('it is a folder')
         try:
             with zipfile.ZipFile(path) as parts: damaged = parts.testzip()
             if damaged: raise zipfile.BadZipFile(f'{damaged} is damaged')
             return torch.load(path, map_location='cpu', weights_only=True)
         except Exception as e:
-            if isinstance(e, (OSError, MemoryError)) or 'allocate memory' in str(e): raise
+            if isinstance(e, (OSError, MemoryError)) or 'allocate memory' in str(e):
+                raise OSError(f'{path} is there, and cannot be read now: {type(e).__name__}: {e}') from e
             raise ValueError(f'{type(e).__name__}: {str(e).partition(chr(10))[0]}') from e
 
     def last(self, problem=lambda state: ''):
@@ -293,8 +294,6 @@ class Store:
                 if not (why := problem(state)): return path,state
                 foreign = foreign or f'{path}: {why}. Use another folder'
             except ValueError as e: why = e
-            except Exception as e:
-                raise OSError(f'{path} is there, and cannot be read now: {type(e).__name__}: {e}') from e
             print(f'{path} cannot be read, looking at the one before ({why})')
         if foreign: raise ValueError(foreign)
         return None,None

@@ -4,7 +4,7 @@ from functools import partial
 import pytest, torch
 from torch import nn
 from miniai.keep import Monitor, better_way, load_opt, misfit, some
-from miniai.learner import Callback, EarlyStoppingCB, SaveBestCB
+from miniai.learner import Callback, CheckpointCB, EarlyStoppingCB, SaveBestCB
 from miniai.optim import SGD
 from tests.small import Quiet, make, net, weights
 
@@ -98,6 +98,63 @@ def test_the_last_epoch_is_saved_though_it_was_the_one_that_stops(saver, tmp_pat
     learn.fit(9)
     assert learn.epoch == 1 and torch.equal(torch.load(tmp_path/'best.pt')['model']['0.weight'],
                                             learn.model[0].weight)
+
+# -- the best weights back
+
+class Raised(Exception): pass
+
+@pytest.mark.parametrize('end', ['whole', 'stopped', 'error'])
+@pytest.mark.parametrize('to_file', [False, True])
+def test_restore_puts_the_best_weights_back_however_the_fit_ends(end, to_file, tmp_path, capsys):
+    "Weights and buffers, those of the epoch in the file too; a second, worse fit changes nothing"
+    class Ends(Callback):
+        order = 100
+        def after_epoch(self, learn):
+            if not learn.training: seen.append({k: v.clone() for k,v in learn.model.state_dict().items()})
+            if learn.epoch == 3 and not learn.training and end == 'error': raise Raised()
+    seen = []
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    stop = [EarlyStoppingCB(patience=2)] if end == 'stopped' else []
+    best = SaveBestCB(tmp_path/'best.pt' if to_file else None, restore=True)
+    learn = make([Told([3., 1., 2., 4.]), Quiet(), Ends(), best, *stop], model=model)
+    if end == 'error':
+        with pytest.raises(Raised): learn.fit(4)
+    else: learn.fit(4)
+    assert len(seen) == 4 and best.best == 1. and 'the best loss: 1\n' in capsys.readouterr().out
+    for k,v in learn.model.state_dict().items(): assert torch.equal(v, seen[1][k]), k
+    assert not torch.equal(seen[3]['0.weight'], seen[1]['0.weight'])
+    assert [p.name for p in tmp_path.iterdir()] == ['best.pt']*to_file
+    if to_file: assert torch.equal(torch.load(tmp_path/'best.pt')['model']['0.weight'], seen[1]['0.weight'])
+    if end == 'whole':
+        learn.fit(1)  # its loss is told as 3
+        assert torch.equal(learn.model[0].weight, seen[1]['0.weight'])
+
+
+def test_without_a_best_epoch_nothing_is_put_back(capsys):
+    best = SaveBestCB(restore=True)
+    first = make([best, Quiet(), Told([1.])])
+    second = make([best, Quiet(), Told([float('nan')])], model=net(seed=5))
+    first.fit(1)
+    second.fit(1)  # with another learner it begins anew
+    assert not torch.equal(weights(first), weights(second))
+    assert capsys.readouterr().out.count('the model is that of') == 1
+    with pytest.raises(ValueError, match='needs a path, or restore=True'): SaveBestCB()
+
+
+def test_a_resumed_run_still_knows_the_best_weights(tmp_path):
+    def learner():
+        return make([SaveBestCB(restore=True), Told([1., 2., 3.]), Quiet(), CheckpointCB(tmp_path)])
+    class Dies(Callback):
+        order = 200
+        def after_epoch(self, learn):
+            if learn.epoch == 1 and not learn.training: raise Raised()
+    whole = make([SaveBestCB(restore=True), Told([1., 2., 3.]), Quiet()])
+    whole.fit(3)
+    with pytest.raises(Raised): learner().fit(3, cbs=Dies())
+    resumed = learner()
+    resumed.fit(3, resume=True)
+    assert torch.equal(weights(resumed), weights(whole))
 
 
 # -- a load that fails changes nothing
