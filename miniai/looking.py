@@ -42,7 +42,7 @@ def no_trace(learn, training=True): # Will it train? If not, weights and optimiz
     grads,modes = [p.grad for p in params],[m.training for m in modules]
     objects = [(o, _attributes(o)) for o in (*learn.cbs, learn)]
     generators,rng = [(g, g.get_state()) for g in _generators(learn.dls)],rng_state()
-    for p in params: p.grad = None
+    for p in params: p.grad = None  # a look begins without any
     learn.looking = True
     try: yield learn
     finally:

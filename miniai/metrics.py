@@ -98,7 +98,7 @@ def _number(name, value):
     try: return float(value)
     except Exception as e:
         raise TypeError(f'the metric {name} gave {kind(value)}, where a table has place for one number: '
-                        'does it average over classes?') from e
+                        'is a `return` missing, or a mean over classes?') from e
 
 def n_samples(learn):
     "How many samples the batch holds; its targets know best"

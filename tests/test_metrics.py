@@ -200,6 +200,12 @@ def test_a_value_that_is_not_one_number_names_the_metric():
     with pytest.raises(TypeError, match=r'the metric each gave \(3,\) float32'): learn.fit(1)
 
 
+def test_a_compute_without_a_return_is_asked_for_one():
+    metric = SimpleNamespace(reset=lambda: None, update=lambda *_: None, compute=lambda: None)
+    with pytest.raises(TypeError, match='the metric m gave NoneType.*`return` missing'):
+        make([Quiet(m=metric)]).fit(1)
+
+
 def test_a_collection_adds_its_items():
     tm = pytest.importorskip('torchmetrics')
     make_accuracy = partial(tm.Accuracy, 'multiclass', num_classes=3, average='micro')
