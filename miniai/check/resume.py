@@ -63,7 +63,7 @@ def check_without_a_trace(f):  # Calls a function, and puts random states back
                 except ZeroDivisionError:
                     require(error, 'an error came', hint=hint)
                     got = None
-                else: require(not error, 'the error did not come out', hint='It must come out: use `finally`, not `except`.')
+                else: require(not error, 'no error came out', hint='Call it; `finally`, not `except`.')
                 now = draw()
                 require(now[0] == want[0], "torch's random numbers are others afterwards", name, now[0],
                         want[0], hint)
