@@ -7,142 +7,206 @@ __all__ = ['Preflight']
 
 # %% ../nbs/30_preflight.ipynb #074ce692
 import math
+from functools import partial
+from itertools import islice
 from types import SimpleNamespace
-import torch
+import torch, torch.nn.functional as F
 from fastcore.basics import patch
 from .keep import some
-from .loop import Callback, Learner, split_batch, to_device
+from .loop import Callback, CancelFitException, Learner, split_batch
 from .looking import no_trace
-from .tools.slips import is_integer
+from .tools.chance import rng_state, set_rng_state
+from .tools.nested import first_tensor
+from .tools.slips import explained_loss, is_integer, kind, pick_loss
 
 # %% ../nbs/30_preflight.ipynb #d1e3b7f6
+class _Found(Exception): "Carries sentences that say what is wrong"
+
+class _Watched:
+    "A loss that looks at the first predictions and targets that it gets before it does its work"
+    def __init__(self, f): self.f,self.got = f,None
+    def __getattr__(self, name): return getattr(self.__dict__['f'], name)
+    def __call__(self, preds, *targets, **kwargs):
+        if self.f is None: self.f = pick_loss(preds, targets)
+        if self.got is None:
+            self.got = self.f,preds,*targets
+            found = list(_check_targets(*self.got))
+            if found: raise _Found(*found)
+        return self.f(preds, *targets, **kwargs) if kwargs else explained_loss(self.f, preds, targets, 0)
+
 class _Probe(Callback):
-    "Keeps what a few training batches show"
-    order = 500
-    preds = None
-    def before_fit(self, learn): self.losses,self.reached,self.before,self.kept = [],set(),{},None
-    def after_predict(self, learn): self.preds = learn.preds
-    def after_loss(self, learn): self.losses.append(learn.loss.item())
+    "Keeps what some batches show"
+    order = -500  # it sees losses and gradients before anyone changes them
+    def __init__(self): self.losses,self.reached,self.used,self.marked = [],set(),set(),[]
 
+    def before_fit(self, learn):
+        self.watched,self.at,self.moved,self.kept = None,None,False,[]
+        if not isinstance(learn.loss_func, str): self.watched = learn.loss_func = _Watched(learn.loss_func)
+        named = learn.model.named_modules()
+        self.hooks = [m.register_forward_pre_hook(partial(self.enter, n)) for n,m in named]
+    def enter(self, name, m, args):
+        self.used.add(name)
+        self.at = f'the last layer: {name} ({type(m).__name__}), given {kind(first_tensor(args))}'
+    def after_predict(self, learn): self.preds,self.batch,self.at = first_tensor(learn.preds),learn.batch,None
     def after_backward(self, learn):
-        params = [(n, p) for n,p in learn.model.named_parameters() if p.requires_grad]
-        self.reached |= {n for n,p in params if p.grad is not None and bool(p.grad.any())}
-        if self.kept is None: self.before = {n: p.grad.clone() for n,p in params if p.grad is not None}
-
+        self.losses.append(learn.loss.item())
+        params = [(n, p) for n,p in learn.model.named_parameters() if p.grad is not None]
+        self.reached |= {n for n,p in params if p.grad.any()}
+        self.kept = [n for n,p in self.marked if p.grad is not None and p.grad.isnan().all()]
+        if self.kept: raise CancelFitException()
+        self.before = [(p, p.detach().clone(), p.grad.clone()) for _,p in params]
+    def after_step(self, learn):
+        self.moved = self.moved or any(not torch.equal(p, before) for p,before,_ in self.before)
+        params = [(n, p) for n,p in learn.model.named_parameters() if p.grad is not None and p.grad.any()]
+        self.stepped = [(n, p, p.grad.clone()) for n,p in params]
     def after_batch(self, learn):
-        if self.kept is not None or not learn.do_step: return
-        grads = {n: p.grad for n,p in learn.model.named_parameters() if p.grad is not None}
-        same = [n for n,g in grads.items() if n in self.before and torch.equal(g, self.before[n])]
-        self.kept = [n for n in same if grads[n].any()]
-
-def _name(f): return getattr(f, '__name__', type(f).__name__).lower().replace('_', '')
+        "What `zero_grad` leaves as it was is marked: is the mark still there after the next `backward`?"
+        if not learn.training or not learn.do_step or len(self.losses) > 1: return
+        self.marked = [(n, p) for n,p,grad in self.stepped if p.grad is not None and p.grad.equal(grad)]
+        for _,p in self.marked: p.grad.fill_(math.nan)
+    def cleanup_fit(self, learn):
+        for hook in self.hooks: hook.remove()
+        if self.watched and learn.loss_func is self.watched: learn.loss_func = self.watched.f
 
 # %% ../nbs/30_preflight.ipynb #87c02549
-def _check_inputs(
-    xs  # The tensors that the model gets
-):
-    "What is wrong with the inputs"
+def _check_inputs(xs):
+    "What is suspicious about the inputs"
     for x in xs:
-        if not isinstance(x, torch.Tensor): continue
-        if x.dtype == torch.uint8: yield 'the inputs are bytes (uint8): make them float and divide by 255'
-        if not x.is_floating_point() or not x.numel(): continue
+        if not x.is_floating_point() and x.dtype != torch.uint8 or not x.numel(): continue
+        x = x.float()
         mean,std,largest = x.mean().item(),x.std(correction=0).item(),x.abs().max().item()
         if not math.isfinite(largest): yield 'the inputs hold values that are no numbers (nan or inf)'
-        elif std == 0 and x.numel() > 1: yield f'all inputs are {mean:.3g}: the batch carries no information'
         elif abs(mean) > 5 or std > 5 or largest > 50:
             yield (f'the inputs are not normalised: mean {mean:.3g}, deviation {std:.3g}; '
                    'bring them near 0 and 1 (pixels: divide by 255)')
 
+def _check_samples(xs, targets):
+    "Can the samples be told apart, where their targets differ?"
+    differ = any(t.dim() and (t != t[:1]).any() for t in targets)
+    if differ and xs and all(x.dim() and x.equal(x[:1].expand_as(x)) for x in xs):
+        yield 'the samples of the batch are all the same, but not their targets: it carries no information'
+
 # %% ../nbs/30_preflight.ipynb #3aa9b191
-def _check_targets(
-    loss_func, # The loss
-    preds,     # What the model gives
-    targ       # What it should give
-):
-    "Do labels and shapes fit the loss, and is there a softmax too many?"
-    name,same_rank = _name(loss_func),isinstance(targ, torch.Tensor) and preds.dim() == targ.dim()
-    if name in ('mseloss', 'l1loss', 'smoothl1loss', 'huberloss', 'mse'):
-        if isinstance(targ, torch.Tensor) and preds.shape != targ.shape:
-            shapes = f'predictions are {tuple(preds.shape)} and targets {tuple(targ.shape)}'
-            yield f'{shapes}: {name} would compare each with each; make the shapes equal'
-    if not (preds.dim() == 2 and is_integer(targ) and not same_rank): return
-    classes,real = preds.shape[1],targ[targ != -100]  # cross entropy ignores these
-    if len(real) and (real.min() < 0 or real.max() >= classes):
+def _name(f):
+    while isinstance(f, partial): f = f.func
+    return getattr(f, '__name__', type(f).__name__).lower().replace('_', '').removesuffix('loss')
+
+def _ends_in_sigmoid(preds):
+    "Autograd knows which operation made the predictions; those that only change shapes are passed over"
+    node,passing = preds.grad_fn,('View', 'Reshape', 'queeze', 'Transpose', 'Select', 'Slice', 'ToCopy')
+    while node is not None and any(word in node.name() for word in passing):
+        node = node.next_functions[0][0]
+    return node is not None and node.name().startswith('Sigmoid')
+
+def _ignores_order(loss_func, preds, targ):
+    "Does it not matter to the loss whose target is whose? Tried with made-up predictions"
+    g = torch.Generator().manual_seed(0)
+    made,mixed = torch.rand(preds.shape, generator=g).to(preds),targ[torch.randperm(len(targ), generator=g)]
+    try: return torch.allclose(loss_func(made, targ), loss_func(made, mixed)) and not targ.equal(mixed)
+    except Exception: return False
+
+def _check_classes(loss_func, preds, targ):
+    "Do predictions and targets fit cross entropy, or `nll_loss`?"
+    classes,p = preds.shape[1],preds.detach()
+    real = targ[targ != getattr(loss_func, 'keywords', vars(loss_func)).get('ignore_index', -100)]
+    if is_integer(targ) and not len(real): yield 'all labels mean "leave this one out": nothing is learnt'
+    elif is_integer(targ) and targ.dim() < preds.dim() and (real.min() < 0 or real.max() >= classes):
         yield (f'labels go from {real.min()} to {real.max()}, but the model has {classes} outputs: '
                f'labels must be 0 to {classes-1}')
-    rows,one = preds.detach().float(),torch.ones(len(preds), device=preds.device)
-    likely = classes > 1 and bool((rows >= 0).all()) and torch.allclose(rows.sum(1), one, atol=1e-3)
-    if 'nll' in name:
-        if not torch.allclose(rows.exp().sum(1), one, atol=1e-3):
-            yield 'nll_loss wants log-probabilities: end the model with log_softmax, or use cross_entropy'
-    elif likely:
+    def adds_up(p): return torch.allclose(p.sum(1), torch.ones_like(p[:,0]), atol=1e-3)
+    if 'nll' in _name(loss_func) and not adds_up(p.exp()):
+        yield 'nll_loss wants log-probabilities: end the model with log_softmax, or use cross_entropy'
+    elif classes > 1 and bool((p >= 0).all()) and adds_up(p):
         yield ('the outputs are probabilities already: cross entropy does the softmax itself, '
                'so leave it out of the model')
+    elif _ends_in_sigmoid(preds): yield 'cross entropy wants any scores: leave the sigmoid out of the model'
+
+def _check_targets(loss_func, preds, targ=None, *more):
+    "Do predictions and targets fit the loss?"
+    if more or not all(isinstance(t, torch.Tensor) and t.dim() and t.numel() for t in (preds, targ)): return
+    name,same = _name(loss_func),preds.shape == targ.shape
+    if name in ('crossentropy', 'nll'):
+        if preds.dim() > 1: yield from _check_classes(loss_func, preds, targ)
+    elif name.startswith(('bce', 'binarycrossentropy')):
+        if targ.min() < 0 or targ.max() > 1:
+            yield f'targets go from {targ.min():g} to {targ.max():g}: binary cross entropy wants 0 to 1'
+        if 'logits' not in name and (preds.min() < 0 or preds.max() > 1):
+            yield 'this loss wants probabilities: use binary_cross_entropy_with_logits'
+        if 'logits' in name and _ends_in_sigmoid(preds): yield 'leave the sigmoid out: the loss has its own'
+    elif loss_func is F.mse_loss and is_integer(targ): return  # the loop itself refuses it, with the cure
+    elif not same and (name in ('mse', 'l1', 'smoothl1', 'huber') or preds.numel() == targ.numel()
+                       and _ignores_order(loss_func, preds, targ)):
+        yield (f'predictions are {tuple(preds.shape)} and targets {tuple(targ.shape)}: {name} would compare '
+               'each with each; make the shapes equal')
 
 # %% ../nbs/30_preflight.ipynb #e8603cdf
-def _check_start(loss, classes):
-    "Is the first loss that of guessing? Sentences, each with: is it a problem?"
-    want = math.log(classes)
-    if not math.isfinite(loss): yield True,f'the first loss is {loss}'
-    elif loss > 2*want + 0.5:
-        yield True,f'the first loss is {loss:.3g}, guessing gives {want:.3g}: the last layer starts too large'
-    elif loss < 0.3*want:
-        text = 'is the model trained already, or does the input hold the answer?'
-        yield False,f'the first loss is {loss:.3g}, guessing gives {want:.3g}: {text}'
+def _hidden(model, known):
+    "Plain lists with layers that get a gradient, of which the model does not know"
+    for name,m in model.named_modules():
+        for k,v in vars(m).items():
+            layers = [o for o in (v if isinstance(v, (list, tuple)) else ()) if hasattr(o, 'parameters')]
+            params = [p for o in layers for p in o.parameters() if id(p) not in known]
+            if any(p.grad is not None for p in params): yield f'{name}.{k}'.lstrip('.')
+            for p in params: p.grad = None
 
 def _check_grads(model, opt, probe):
     "Does each parameter get a gradient, which is used and cleared? Each with: is it a problem?"
-    named = dict(model.named_parameters())
-    frozen = [n for n,p in named.items() if not p.requires_grad]
-    if named and len(frozen) == len(named):
-        yield True,'all parameters are frozen (requires_grad is False): there is nothing to train'
-        return
-    if frozen: yield False,f'frozen: {some(frozen)}'
-    dead = [n for n,p in named.items() if p.requires_grad and n not in probe.reached]
-    text = 'unused in forward, cut off by detach or .data, or a dead activation'
-    if dead: yield True,f'no gradient reaches {some(dead)}: {text}'
-    known = {id(p) for group in getattr(opt, 'param_groups', ()) for p in group['params']}
-    unknown = [n for n,p in named.items() if p.requires_grad and known and id(p) not in known]
+    named = {n: p for n,p in model.named_parameters() if p.requires_grad}
+    missed,alive = [n for n in named if n not in probe.reached],{n.rpartition('.')[0] for n in probe.reached}
+    dead = [n for n in missed if n.rpartition('.')[0] in probe.used - alive]
+    if dead: yield True,f'no gradient reaches {some(dead)}: cut off by detach or .data, or a dead activation'
+    other = [n for n in missed if n not in dead]
+    if other: yield False,f'no gradient reaches {some(other)}: is it used at all?'
+    groups = getattr(opt, 'param_groups', ())
+    known,rate = {id(p) for g in groups for p in g['params']},max([g['lr'] for g in groups], default=0)
+    unknown = [n for n,p in named.items() if known and id(p) not in known]
     if unknown: yield True,f'the optimizer does not know {some(unknown)}: these will not change'
-    kept = [n for n in probe.kept or () if n not in unknown]
-    if kept: yield True,f'after the step the gradient of {some(kept)} is what it was: is zero_grad missing?'
+    kept = [n for n in probe.kept if n not in unknown]
+    if kept: yield True,f'the gradient of {some(kept)} is never cleared: is zero_grad missing?'
+    for name in _hidden(model, {id(p) for p in model.parameters()}):
+        yield True,f'the layers in the list {name} do not train: use nn.ModuleList'
+    if not (kept or unknown or probe.moved or all(p.equal(p - rate*grad) for p,_,grad in probe.before)):
+        yield True,'no step changes a weight: is opt.step() missing, or zero_grad before it?'
+    frozen = [n for n,p in model.named_parameters() if not p.requires_grad]
+    norms = [n for n,m in model.named_modules() if getattr(m, 'running_mean', None) is not None
+             and m.training and not any(p.requires_grad for p in m.parameters())]
+    follow = f'; the averages in {some(norms)} still follow the data until eval()' if norms else ''
+    if frozen: yield False,f'frozen: {some(frozen)}{follow}'
 
 # %% ../nbs/30_preflight.ipynb #473b7857
-def _check_learnt(losses):
-    "Was one batch learnt? Each with: is it a problem?"
-    n,start,end = len(losses),losses[0],sum(losses[-3:])/len(losses[-3:])
-    way = f'{n} steps on it took the loss from {start:.3g} to {end:.3g}'
-    if not math.isfinite(end) or end > 1.5*start + 0.1:
-        yield True,f'a single batch can not be learnt: {way}; the learning rate is too high'
-    elif abs(end - start) <= 2e-5*abs(start):
+def _guessing(f=None, preds=None, targ=None, *more):
+    "What the best constant answer costs; None where that is not known"
+    if _name(f) == 'mse' and targ is not None: return targ.float().var(0, correction=0).mean().item()
+    if more or _name(f) != 'crossentropy' or not is_integer(targ): return None
+    shares = torch.bincount(targ[targ >= 0])/(targ >= 0).sum()
+    return -torch.special.xlogy(shares, shares).sum().item()
+
+def _check_learnt(losses, end, guessing, doubts):
+    "Was one batch learnt? If not, `doubts` say why. Each with: is it a problem?"
+    start,bound = losses[0],1.5*losses[0] + 0.1
+    way = f'{len(losses) - 1} steps on it took the loss from {start:.3g} to {end:.3g}'
+    no_better = end > (bound if guessing is None else 0.9*guessing)
+    if not math.isfinite(sum(losses) + end) or no_better and max(*losses, end) > bound:
+        why = f'a single batch can not be learnt: {way}; the learning rate is too high'
+        yield from ((True, text) for text in doubts or [why])
+    elif start and abs(end - start) <= 2e-5*abs(start):
         yield True,f'a single batch can not be learnt: {way}; the rate is far too low'
     elif end > 0.8*start: yield False,f'learning is slow: {way}'
 
 # %% ../nbs/30_preflight.ipynb #7c3a96f7
-def _check_modes(model, args, kwargs):
-    "Does eval mode stop what is random, and do train and eval differ where they should?"
-    def out():
-        preds = model(*args, **kwargs)
-        return preds if isinstance(preds, torch.Tensor) else torch.zeros(())
-    with torch.no_grad():
-        model.eval()
-        deaf = [n or 'the model itself' for n,m in model.named_modules() if m.training]
-        first,second = out(),out()
-        model.train()
-        training = out()
-    def same(a, b): return torch.equal(a.nan_to_num(), b.nan_to_num())
-    drops = [m for m in model.modules() if 'Dropout' in type(m).__name__ and getattr(m, 'p', 1) > 0]
-    if deaf: yield f'eval() does not reach {some(deaf)}'
-    elif not same(first, second):
-        yield ('in eval mode the model still draws random numbers: does it call F.dropout without '
-               'training=self.training?')
-    elif drops and same(first, training): yield 'train() has no effect, although the model has dropout'
+def _check_modes(learn, batch, labels):
+    "Does eval mode stop what is random? Each with: is it a problem?"
+    learn.model.eval()
+    deaf = [n or 'the model itself' for n,m in learn.model.named_modules() if m.training]
+    if deaf: raise _Found(f'eval() does not reach {some(deaf)}')
+    one,two = (_try(learn, [batch], False, _Probe()).preds for _ in range(2))
+    if one is not None and not one.nan_to_num().equal(two.nan_to_num()):
+        yield labels,'in eval mode the model still draws random numbers: F.dropout wants self.training'
 
 # %% ../nbs/30_preflight.ipynb #67d63017
 class Preflight:
     "What `preflight` found: problems, and notes that need not be any; shown as sentences"
     def __init__(self, looked_at=()): self.problems,self.notes,self.looked_at = [],[],list(looked_at)
-
     def add(self, what, found):
         "Take up sentences, or pairs of whether it is a problem and a sentence"
         self.looked_at.append(what)
@@ -157,59 +221,80 @@ class Preflight:
         lines = [f'✗ {p}' for p in self.problems] or ['ready: ' + ', '.join(self.looked_at) + ' are fine']
         return '\n'.join(lines + [f'· {n}' for n in self.notes])
 
-def _try(learn, batches, train, watch):
-    "Fit on a few batches; the error if there was one"
+def _try(learn, batches, train, watch, what='first batch'):
+    "Fit on a few batches; an error is put in words"
     learn.dls = SimpleNamespace(train=batches, valid=batches)
     try: learn.fit(1, train=train, valid=not train, cbs=watch)
-    except Exception as e: return f'{type(e).__name__}: {e}'
+    except _Found: raise
+    except Exception as e:
+        said = [f'{type(e).__name__}: {e}', *getattr(e, '__notes__', ()), *([watch.at] if watch.at else [])]
+        if 'does not require grad' in str(e):
+            said = ['the loss has no gradient: item(), argmax, detach, numpy or no_grad cut it off']
+        raise _Found(f"the {what} fails: {'; '.join(said)}") from e
+    return watch
 
-def _look_at_targets(found, learn, probe, targets, first=True):
-    "The checks that need predictions and targets"
-    if not all(isinstance(t, torch.Tensor) for t in (probe.preds, *targets[:1])) or not targets: return
-    preds,targ = probe.preds,targets[0].to(probe.preds.device)
-    found.add('targets', _check_targets(learn.loss_func, preds, targ))
-    if preds.dim() == 2 and targ.dim() == 1 and is_integer(targ) and found.ok and first and probe.losses:
-        found.add('the first loss', _check_start(probe.losses[0], preds.shape[1]))
-
-def _check_valid(learn, dl, parts):
-    "Does a validation batch go through?"
+def _first(dl, part):
     try: batch = next(iter(dl), None)
-    except Exception as e: return [f'the validation loader fails: {type(e).__name__}: {e}']
-    if batch is None: return ['the validation loader is empty']
-    probe,seen = _Probe(),Preflight()
-    error = _try(learn, [batch], False, probe)
-    _look_at_targets(seen, learn, probe, parts(batch)[1], first=False)
-    if error and seen.ok: return [f'the first validation batch fails: {error}']
-    return seen.problems
+    except Exception as e: raise _Found(f'the {part} loader fails: {type(e).__name__}: {e}') from e
+    if batch is None: raise _Found(f'the {part} loader is empty')
+    return batch
+
+def _parts(learn, batch):
+    "The tensors among inputs and targets"
+    (args,kwargs),targets = split_batch(batch, learn.n_inp, learn.target_keys)
+    return [[t for t in ts if isinstance(t, torch.Tensor)] for ts in ([*args, *kwargs.values()], targets)]
+
+def _check_order(learn, dl):
+    "Are the labels sorted, so that no batch knows them all?"
+    seen = []
+    for batch in islice(dl, 20):
+        seen += _parts(learn, batch)[1][:1]
+        if not seen or not is_integer(seen[-1]) or seen[-1].dim() != 1: return
+        labels = torch.cat(seen)
+        if (labels.diff() < 0).any(): return
+        if len(labels) > 15 and len(labels.unique()) > max(2, len(seen[0].unique())):
+            yield 'the labels come in order, and each batch has other ones: shuffle the training data'
+
+def _check_valid(learn, dl, xs):
+    "Does a validation batch go through, and is it prepared like the training data?"
+    probe = _try(learn, [_first(dl, 'validation')], False, _Probe(), 'first validation batch')
+    for x,y in zip(xs, _parts(learn, probe.batch)[0]):
+        sizes = [t.float().abs().mean().item() for t in (x, y)]
+        if x.is_floating_point() and math.inf > max(sizes) > 10*min(sizes) > 0:
+            yield f"validation inputs are prepared differently: of size {sizes[1]:.3g}, not {sizes[0]:.3g}"
+
+def _look(learn, found, steps):
+    "All checks, one after the other"
+    loaders,dice,params = learn.dls,rng_state(),list(learn.model.parameters())
+    batch = _first(loaders.train, 'training')
+    if params and not any(p.requires_grad for p in params): raise _Found('all parameters are frozen')
+    probe = _try(learn, [batch], True, _Probe())
+    if not probe.losses: raise _Found('nothing is trained: does train() switch the model to training?')
+    got,(xs,targets) = probe.watched and probe.watched.got or (),_parts(learn, probe.batch)
+    found.add('inputs', [*_check_samples(xs, targets), *islice(_check_order(learn, loaders.train), 1)])
+    _try(learn, [batch]*steps, True, probe, 'second batch')
+    found.add('gradients', _check_grads(learn.model, learn.opt, probe))
+    labels = len(got) == 3 and _name(got[0]) in ('crossentropy', 'nll') and is_integer(got[2])
+    found.add('train and eval mode', _check_modes(learn, batch, labels))
+    set_rng_state(dice)  # the same masks and the like as at first, so that the losses can be compared
+    again = _try(learn, [batch], True, _Probe())
+    doubts,first = list(_check_inputs(xs)),probe.losses[0]
+    want = math.log(got[1].shape[1]) if labels else math.inf
+    if first > 2*want + 0.5 and not doubts:
+        doubts = [f'the first loss is {first:.3g}, not {want:.3g}: the last layer starts too large']
+    learnt = _check_learnt(probe.losses, again.losses[0], _guessing(*got), doubts)
+    found.add('learning one batch', learnt if found.ok else ())
+    found.notes += [text for text in doubts if text not in found.problems]
+    if getattr(loaders, 'valid', None) is not None:
+        found.add('validation', _check_valid(learn, loaders.valid, xs))
 
 @patch
 def preflight(self:Learner,
     steps:int=40 # Steps to train on one batch
 )->Preflight:    # Has `ok`, `problems` and `notes`, and shows itself
     "Check on one batch what usually goes wrong; changes nothing"
-    found,probe = Preflight(),_Probe()
-    n_inp = max(getattr(o, 'n_inp', 1) for o in (self, *self.cbs))
-    keys = dict(target_keys=self.target_keys) if hasattr(self, 'target_keys') else {}
-    def parts(batch): return split_batch(batch, n_inp, **keys)
+    found = Preflight()
     with no_trace(self):
-        loaders,params = self.dls,list(self.model.parameters())
-        batch = next(iter(loaders.train), None)
-        if batch is None:
-            found.add('batches', ['the training loader is empty'])
-            return found
-        (args,kwargs),targets = parts(batch)
-        found.add('inputs', _check_inputs([*args, *kwargs.values()]))
-        error = _try(self, [batch], True, probe)
-        _look_at_targets(found, self, probe, targets)
-        if error and any(p.requires_grad for p in params):
-            if found.ok: found.add('the first batch', [f'the first batch fails: {error}'])
-            return found
-        if found.ok and not error: _try(self, [batch]*steps, True, probe)
-        found.add('gradients', _check_grads(self.model, self.opt, probe))
-        args,kwargs = to_device((args, kwargs), params[0].device if params else 'cpu')
-        found.add('train and eval mode', _check_modes(self.model, args, kwargs))
-        if found.ok: found.add('learning one batch', _check_learnt(probe.losses))
-        if getattr(loaders, 'valid', None) is None: return found
-        known = set(found.problems)
-        found.add('validation', [p for p in _check_valid(self, loaders.valid, parts) if p not in known])
+        try: _look(self, found, steps)
+        except _Found as e: found.add('the first batch', e.args)
     return found
