@@ -57,12 +57,12 @@ class _Probe(Callback):
         self.before = [(p, p.detach().clone(), p.grad.clone()) for _,p in params]
     def after_step(self, learn):
         self.moved = self.moved or any(not torch.equal(p, before) for p,before,_ in self.before)
-        params = [(n, p) for n,p in learn.model.named_parameters() if p.grad is not None and p.grad.any()]
-        self.stepped = [(n, p, p.grad.clone()) for n,p in params]
+        self.stepped = {n: p.grad.clone() for n,p in learn.model.named_parameters() if p.grad is not None}
     def after_batch(self, learn):
         "What `zero_grad` leaves as it was is marked: is the mark still there after the next `backward`?"
         if not learn.training or not learn.do_step or len(self.losses) > 1: return
-        self.marked = [(n, p) for n,p,grad in self.stepped if p.grad is not None and p.grad.equal(grad)]
+        named = [(n, p) for n,p in learn.model.named_parameters() if p.grad is not None and p.grad.any()]
+        self.marked = [(n, p) for n,p in named if p.grad.equal(self.stepped[n])]
         for _,p in self.marked: p.grad.fill_(math.nan)
     def cleanup_fit(self, learn):
         for hook in self.hooks: hook.remove()
@@ -189,7 +189,7 @@ def _check_learnt(losses, end, guessing, doubts):
     if not math.isfinite(sum(losses) + end) or no_better and max(*losses, end) > bound:
         why = f'a single batch can not be learnt: {way}; the learning rate is too high'
         yield from ((True, text) for text in doubts or [why])
-    elif start and abs(end - start) <= 2e-5*abs(start):
+    elif start and abs(end - start) <= 2e-6*abs(start):
         yield True,f'a single batch can not be learnt: {way}; the rate is far too low'
     elif end > 0.8*start: yield False,f'learning is slow: {way}'
 
@@ -213,7 +213,6 @@ class Preflight:
         for item in found:
             problem,text = item if isinstance(item, tuple) else (True, item)
             (self.problems if problem else self.notes).append(text)
-
     @property
     def ok(self)->bool: return not self.problems
 
@@ -265,14 +264,15 @@ def _check_valid(learn, dl, xs):
 
 def _look(learn, found, steps):
     "All checks, one after the other"
-    loaders,dice,params = learn.dls,rng_state(),list(learn.model.parameters())
-    batch = _first(loaders.train, 'training')
+    loaders,batch = learn.dls,_first(learn.dls.train, 'training')
+    dice,params = rng_state(),list(learn.model.parameters())
     if params and not any(p.requires_grad for p in params): raise _Found('all parameters are frozen')
     probe = _try(learn, [batch], True, _Probe())
     if not probe.losses: raise _Found('nothing is trained: does train() switch the model to training?')
     got,(xs,targets) = probe.watched and probe.watched.got or (),_parts(learn, probe.batch)
     found.add('inputs', [*_check_samples(xs, targets), *islice(_check_order(learn, loaders.train), 1)])
     _try(learn, [batch]*steps, True, probe, 'second batch')
+    if max(probe.losses) > 1.5*probe.losses[0] + 0.1: _try(learn, [batch]*4*steps, True, probe)  # to recover
     found.add('gradients', _check_grads(learn.model, learn.opt, probe))
     labels = len(got) == 3 and _name(got[0]) in ('crossentropy', 'nll') and is_integer(got[2])
     found.add('train and eval mode', _check_modes(learn, batch, labels))

@@ -436,6 +436,14 @@ def test_a_rate_that_kills_the_network_is_not_ready(lr):
     assert len(found.problems) == 1 and 'rate is too high' in found.problems[0], found
 
 
+@pytest.mark.parametrize('lr', [1e-7, 1e-5])
+def test_a_low_rate_is_told_from_the_noise_of_dropout(lr):
+    "The last loss is taken with the random numbers of the first"
+    data = DataLoader(TensorDataset(*batches(1, short=64)[0]), 16, shuffle=True)
+    found = looked(lambda: learner(data, nn.Sequential(nn.Dropout(0.5), net()), lr=lr))
+    assert found.ok == (lr > 1e-6) and (found.ok or 'far too low' in found.problems[0]), found
+
+
 def notes(build): return ' '.join(looked(build).notes)
 
 
