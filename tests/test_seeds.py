@@ -8,6 +8,7 @@ library's own cells (`#| export`), the drawn data, which are the same for everyo
 `# this seed`: what comes of it, the lesson says, is about this very seed.
 """
 import os, re
+from concurrent.futures import ThreadPoolExecutor
 import nbformat, pytest
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -62,8 +63,10 @@ def test_says_where(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize('add', (1000, 2000, 3000))
 @pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)
-def test_holds_for_other_seeds(path, add):
-    try: run(path, add)
-    except CellExecutionError as e: pytest.fail(where(e), pytrace=False)
+def test_holds_for_other_seeds(path):
+    with ThreadPoolExecutor(2) as two:  # kernels at once
+        runs = {add: two.submit(run, path, add) for add in (1000, 2000, 3000)}
+    for add,ended in runs.items():
+        try: ended.result()
+        except CellExecutionError as e: pytest.fail(f'seeds + {add}: {where(e)}', pytrace=False)
