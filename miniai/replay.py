@@ -12,6 +12,7 @@ import torch
 from fastcore.basics import patch
 from .loop import Callback, CancelFitException, Learner, Order
 from .tools.chance import rng_state, set_rng_state
+from .tools.slips import check_whole
 
 # %% ../nbs/31_replay.ipynb #14d32887
 class NaNStopCB(Callback):
@@ -19,7 +20,9 @@ class NaNStopCB(Callback):
     order,on_look = Order.cancel,False
     def __init__(self,
         every:int=50  # Batches between two looks
-    ): self.every = every
+    ):
+        check_whole('every', every, 1)
+        self.every = every
 
     def after_batch(self, learn):
         if learn.iter % self.every == 0: self.look(learn)
@@ -52,7 +55,9 @@ class ReplayCB(Callback):
     order,on_look = -100,False  # before anybody changes the batch
     def __init__(self,
         every:int=50  # Batches between two copies
-    ): self.every = every
+    ):
+        check_whole('every', every, 1)
+        self.every = every
 
     def before_fit(self, learn):
         if not hasattr(learn, 'do_step'):
@@ -117,7 +122,7 @@ def replay(self:Learner):
     "Find the first bad one of the last steps, and run it again; its loss, or the error it ends with"
     kept = next((cb for cb in self.cbs if isinstance(cb, ReplayCB)), None)
     if not getattr(kept, 'steps', None):
-        raise ValueError('there is no step to run again: ReplayCB has seen none')
+        raise ValueError('no step to run again: give the learner (not fit) a ReplayCB, and train first')
     scan = _Again(kept)
     error = _run(self, scan, len(kept.steps))
     if not error and not scan.what:

@@ -69,7 +69,19 @@ def test_nothing_bad_is_said(capsys):
     learn = make([ReplayCB(every=5)], batches(12))
     learn.fit(1)
     assert learn.replay() is None and 'nothing bad in the last 2 steps' in capsys.readouterr().out
-    with pytest.raises(ValueError, match='ReplayCB has seen none'): make([ReplayCB()]).replay()
+    with pytest.raises(ValueError, match='train first'): make([ReplayCB()]).replay()
+
+
+def test_a_guest_of_one_fit_is_not_the_learners():
+    learn = make()
+    learn.fit(1, cbs=[ReplayCB()])
+    with pytest.raises(ValueError, match=r'give the learner \(not fit\) a ReplayCB'): learn.replay()
+
+
+@pytest.mark.parametrize('every', [0, -1, 2.5, 'x', None])
+def test_every_is_a_number_of_batches(every):
+    for cb in NaNStopCB, ReplayCB:
+        with pytest.raises(ValueError, match='every must be a whole number from 1 on'): cb(every)
 
 
 @pytest.mark.parametrize('accumulate', [1, 3])

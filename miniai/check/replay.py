@@ -11,18 +11,19 @@ def check_first_bad(f):  # A function from (name, tensor) pairs to a name
         bad = [k for k,t in pairs if not t.isfinite().all()]
         nans = [k for k,t in pairs if t.isnan().any()]
         wholly = [k for k,t in pairs if not t.isfinite().any()]
-        mistakes = {'The first one, not the last.': bad[-1] if bad else None,
-                    'inf is not a finite number either: torch.isfinite.': nans[0] if nans else None,
-                    'One bad number is enough: any, not all.': wholly[0] if wholly else None}
+        mistakes = {'The first one, not the last.': bad[-1:],
+                    'inf is not a finite number either: torch.isfinite.': nans,
+                    'One bad number is enough: any, not all.': wholly}
+        mistakes = {hint: names[0] for hint,names in mistakes.items() if names}
         return Case(name, lambda f: same(f(pairs), want, values, mistakes=mistakes), hint)
     nan,inf = math.nan,math.inf
+    go_on = 'torch.isfinite(t).all() is False where something is bad; go on where it is True.'
     return [case('all fine', None, 'Nothing bad: None.', x=[1., 2.], y=[0.]),
-            case('nan', 'y', 'torch.isfinite(t).all() is False where something is bad.', x=[1., 2.],
-                 y=[nan, 0.], z=[nan, nan]),
+            case('nan', 'y', go_on, x=[1., 2.], y=[nan, 0.], z=[nan, nan], last=[nan, 0.]),
             case('inf', 'x', 'inf is not a finite number either.', x=[1., -inf], y=[nan, 0.]),
-            case('one of many', 'z', 'One bad number is enough.', x=[1., 2.], y=[3.], z=[1., 1., nan, 1.]),
-            case('whole numbers', 'loss', 'Whole numbers are always finite; go on after them.', labels=[1, 2],
-                 loss=[inf])]
+            case('one of many', 'z', go_on, x=[1., 2.], z=[1., 1., nan, 1.], whole=[nan], last=[nan, 0.]),
+            case('large numbers', 'y', 'Look at each: a sum can be inf.', x=[3e38, 3e38], y=[nan, 0.]),
+            case('whole numbers', 'loss', go_on, labels=[1, 2], loss=[inf])]
 
 @check('rewind')
 def check_rewind(make):  # Makes an object from `step` and `every`
@@ -46,8 +47,8 @@ def check_rewind(make):  # Makes an object from `step` and `every`
         rewind,states = seen(make, 10, 100, lambda s: calls.append(s) or step(s))
         require(not calls, 'see() makes steps', hint='see() gets the states; only state_at must make steps.')
         def held(x):
-            if isinstance(x, dict): x = list(x.values())
-            return sum(map(held, x)) if isinstance(x, (list, tuple)) else 1
+            x = x.values() if isinstance(x, dict) else x
+            return sum(map(held, x)) if hasattr(x, '__iter__') and hasattr(x, '__len__') else 1
         n = sum(held(v) for v in vars(rewind).values())
         require(n <= 30, f'{n} values are kept for 100 states', 'every=10',
                 hint='Keep every 10th state, not each.')

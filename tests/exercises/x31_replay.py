@@ -1,4 +1,6 @@
 "Solutions of lesson 31's exercises, and the answers that people give instead"
+import math
+from collections import deque
 from miniai.check.replay import check_first_bad, check_rewind
 
 
@@ -6,6 +8,14 @@ def by_loop(values):
     for name,t in values:
         if not t.isfinite().all(): return name
 def by_next(values): return next((n for n,t in values if not t.isfinite().all()), None)
+def by_kind(values):
+    for name,t in values:
+        if t.isnan().any() or t.isinf().any(): return name
+def by_sum(values): return next((n for n,t in values if not math.isfinite(t.sum())), None)
+def at_once(values):
+    for name,t in values:
+        if not t.isfinite().all(): return name
+        else: return None
 def last(values): return next((n for n,t in reversed(values) if not t.isfinite().all()), None)
 def nan_only(values): return next((n for n,t in values if t.isnan().any()), None)
 def wholly(values): return next((n for n,t in values if not t.isfinite().any()), None)
@@ -38,6 +48,11 @@ class KeepsAll(Rewind):
     def see(self, state): self.copies.append(state)
     def state_at(self, i): return self.copies[i]
 
+class KeepsAllElsewhere(Rewind):
+    def __init__(self, step, every): self.all = deque()
+    def see(self, state): self.all.append(state)
+    def state_at(self, i): return self.all[i]
+
 class FromTheFirst(Rewind):
     def state_at(self, i):
         state = self.copies[0]
@@ -57,11 +72,12 @@ class StepsInSee(Rewind):
 
 
 EXERCISES = [
-    (check_first_bad, [by_loop, by_next],
+    (check_first_bad, [by_loop, by_next, by_kind],
      [(last, 'not the last'), (nan_only, 'inf'), (wholly, 'any, not all'), (always, 'None'),
-      (a_tensor, 'isfinite')]),
+      (a_tensor, 'isfinite'), (by_sum, 'a sum can be inf'), (at_once, 'go on where it is True')]),
     (check_rewind, [Rewind, ByDict],
-     [(KeepsAll, 'not each'), (FromTheFirst, 'not at the first one'), (Nearest, 'missing steps'),
+     [(KeepsAll, 'not each'), (KeepsAllElsewhere, 'not each'),
+      (FromTheFirst, 'not at the first one'), (Nearest, 'missing steps'),
       (OneTooMany, 'missing steps'),
       (StepsInSee, 'only state_at')]),
 ]
