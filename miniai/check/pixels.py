@@ -5,8 +5,7 @@ from .kit import Case, brief, check, require, rng, same
 def _nearest(n, k, rows, cols, name, as_bytes=False, hint=''):
     "A case of `check_nearest`: `n` pictures, `k` ideals"
     def run(f):
-        g = rng(n+rows)
-        images,ideals = (torch.randint(0, 256, (m,rows,cols), generator=g, dtype=torch.uint8) for m in (n, k))
+        images,ideals = torch.randint(256, (n+k,rows,cols), generator=rng(n+rows)).byte().split([n, k])
         if not as_bytes: images,ideals = images/255,ideals/255
         difference = images[:,None].double() - ideals
         far = (difference**2).mean((-1, -2))  # (n,k)
@@ -17,6 +16,7 @@ def _nearest(n, k, rows, cols, name, as_bytes=False, hint=''):
                 lambda: ((images[:,None]-ideals).float()**2).mean((-1, -2)).argmin(1),
             'Squares of bytes wrap round too: `.float()` before anything else.':
                 lambda: ((images[:,None]-ideals)**2).float().mean((-1, -2)).argmin(1),
+            'Divide both by 255, or neither.': ((images[:,None]/255-ideals)**2).mean((-1, -2)).argmin(1),
             'These are the farthest: `argmin`, not `argmax`.': far.argmax(1),
             'Plus and minus cancel: square the differences first.': difference.mean((-1, -2)).argmin(1),
             'These are the nearest by L1: square the differences.': difference.abs().sum((-1, -2)).argmin(1),
@@ -29,7 +29,7 @@ def _nearest(n, k, rows, cols, name, as_bytes=False, hint=''):
 def check_nearest(f):  # Takes `images` (n,rows,cols) and `ideals` (k,rows,cols)
     "Check the number of the nearest ideal of each picture, by L2 distance"
     to_float = 'Right for floats alone? Bytes wrap round, have no mean: `.float()` both before subtracting.'
-    return [_nearest(1, 2, 1, 2, 'one picture of two pixels, two ideals'),
+    return [_nearest(3, 4, 1, 2, 'three pictures of two pixels, four ideals'),
             _nearest(5, 3, 2, 2, 'five pictures, three ideals'),
             _nearest(9, 4, 2, 2, 'pictures of bytes', as_bytes=True, hint=to_float),
             _nearest(50, 10, 28, 28, 'a pile of digits', as_bytes=True, hint=to_float)]
@@ -93,7 +93,7 @@ def _learn(n, pixels, kind, name, hint=''):
                 x_valid, scores, '(200,1)', 'One score for each row: (n,784) @ (784,30), then @ (30,1).')
         said = scores > 0
         share = (said == (y_valid==1)).float().mean().item()
-        coin = 'One answer for all. Sigmoid in the loss only? Zero weights, too large a rate, too few steps?'
+        coin = 'One answer for all. Sigmoid in the loss, only there? Start at 0 or too large? Rate? Steps?'
         if said.any() and not said.all(): coin = 'No better than a coin: do steps change the tensors? Enough?'
         text = 'Worse than a coin: does a step go uphill?' if share < 0.4 else coin if share < 0.6 else hint
         require(share > 0.9, 'too few of the held-back rows are right', f'{n} rows of {pixels} pixels',

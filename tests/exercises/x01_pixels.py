@@ -37,6 +37,7 @@ def other_axis(images, ideals): return l2(images, ideals).argmin(0)
 def distances(images, ideals): return l2(images, ideals).amin(1)
 def table(images, ideals): return l2(images, ideals)
 def no_axis(images, ideals): return ((images.float()-ideals.float())**2).mean((-1, -2)).argmin()
+def one_of_255(images, ideals): return l2(images/255, ideals).argmin(1)
 def forgets_return(images, ideals): l2(images, ideals).argmin(1)
 
 
@@ -144,7 +145,8 @@ def says_nothing(f, params, lr): careful(f, params, lr)
 
 def relu(t): return t.clamp(min=0)
 
-def learn(x, y, lr=0.5, epochs=60, bs=32, hidden=30, act=relu, use_bias=True, size=0.1):
+def learn(x, y, lr=0.5, epochs=60, bs=32, hidden=30, act=relu, use_bias=True, size=0.1,
+          sure=torch.sigmoid):
     torch.manual_seed(3)
     w1,b1 = (torch.randn(x.shape[1], hidden)*size).requires_grad_(),torch.zeros(hidden, requires_grad=True)
     w2,b2 = (torch.randn(hidden, 1)*size).requires_grad_(),torch.zeros(1, requires_grad=use_bias)
@@ -152,7 +154,7 @@ def learn(x, y, lr=0.5, epochs=60, bs=32, hidden=30, act=relu, use_bias=True, si
     params = [p for p in (w1, b1, w2, b2) if p.requires_grad]
     for _ in range(epochs):
         for i in torch.randperm(len(x)).split(bs):
-            p = model(x[i]).sigmoid()
+            p = sure(model(x[i]))
             descent(torch.where(y[i]==1, 1-p, p).mean(), params, lr)
     return model
 
@@ -186,6 +188,8 @@ def in_a_row(x, y):
     model = learn(x, y)
     return lambda x: model(x).squeeze(1)
 def from_zeros(x, y): return learn(x, y, size=0.)
+def from_large(x, y): return learn(x, y, size=1.)
+def without_sigmoid(x, y): return learn(x, y, sure=lambda s: s)
 def too_large_a_rate(x, y): return learn(x, y, lr=1000.)
 def sure_not_scores(x, y):
     model = learn(x, y)
@@ -196,12 +200,12 @@ def one_unit(x, y): return learn(x, y, hidden=1)
 EXERCISES = [
     (check_nearest, [nearest, nearest_by_loop, nearest_in_columns, nearest_by_scores, nearest_by_cdist],
      [(wraps, 'Bytes wrap round'), (no_floats, '`.float()` both before subtracting'),
-      (farthest, 'not `argmax`'),
+      (farthest, 'not `argmax`'), (one_of_255, 'Divide both by 255'),
       (cancels, 'cancel'), (other_axis, 'along the other axis'),
       (distances, 'where does the smallest one stand'),
       (table, 'of each row, where is the smallest'), (no_axis, 'stacked to (k,n), then `argmin(0)`'),
       (forgets_return, '`return`'), (by_l1, 'by L1'), (no_pairs, 'to each ideal, stacked'),
-      (of_two, 'Right for floats alone?')]),
+      (of_two, 'to each ideal, stacked')]),
     (check_descent, [careful, careful_by_autograd, careful_by_sgd],
      [(never_zeroed, 'a gradient is left in p.grad'), (never_zeroed, 'were still in p.grad'),
       (uphill, 'or one uphill?'), (takes_good_ones_back, 'a good step put back'),
@@ -213,8 +217,8 @@ EXERCISES = [
       (always_halves, 'Return lr if the loss fell'), (says_nothing, '`return`')]),
     (check_learn, [learn, learn_by_torch, learn_with_all_rows],
      [(uphill_all_the_way, 'uphill'), (never_steps, 'No better than a coin'),
-      (from_zeros, 'Zero weights'), (too_large_a_rate, 'too large a rate'),
-      (sure_not_scores, 'Sigmoid in the loss only?'),
+      (from_zeros, 'Start at 0'), (from_large, 'or too large?'), (too_large_a_rate, 'Rate?'),
+      (sure_not_scores, 'only there?'), (without_sigmoid, 'Sigmoid in the loss'),
       (linear, 'is there a ReLU'),
       (one_unit, 'enough units'), (in_a_row, 'One score for each row'),
       (weights_only, 'Return what gives scores')]),
