@@ -105,8 +105,7 @@ def_device = 'mps' if torch.backends.mps.is_available() else 'cuda' if torch.cud
 
 def to_device(x, device=def_device):
     "Move the tensors in `x`, however deep they lie in tuples, lists and mappings, to `device`"
-    device = torch.device(device)
-    return map_tensors(lambda t: t if t.device == device else t.to(device, non_blocking=True), x)
+    return map_tensors(lambda t: t.to(device, non_blocking=True), x)
 
 def to_cpu(x):
     "The tensors in `x` detached, on the CPU, and half precision made whole"
@@ -179,8 +178,9 @@ class Host:
             self._table = before
             for cb in guests: self.cbs.remove(cb)
 
-    def callback(self, method_nm:str):
+    def callback(self, method_nm:str, *args):
         "Tell everyone of an event; of a cleanup all of them hear, whatever the others raise"
+        if args: raise TypeError(f'{method_nm} is an event, it takes no arguments: to predict write learn(x)')
         calls = (self._table or self._plan()).get(method_nm, ())
         if method_nm.startswith('cleanup_'): return call_all(calls, self)
         for f in calls: f(self)
@@ -237,6 +237,8 @@ class Learner(Host):
     ):
         "Train, and validate after each epoch"
         check_whole('n_epochs', n_epochs)
+        if any(flag not in (True, False) for flag in (train, valid)):
+            raise TypeError('train and valid are True or False. Name what you pass: fit(2, lr=0.1, cbs=…)')
         with self.with_guests(cbs):
             self.n_epochs,self.epochs,self.fits = n_epochs,range(n_epochs),self.fits + 1
             self.learning,self.validating = train,valid and getattr(self.dls, 'valid', None) is not None

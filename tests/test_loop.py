@@ -481,3 +481,17 @@ def test_split_batch_and_to_device():
     assert split_batch(dict(a=1, b=2, y=3)) == (((), dict(a=1, b=2)), (3,))
     moved = to_device(dict(a=[torch.ones(1), 'text']), 'meta')
     assert moved['a'][0].device.type == 'meta' and moved['a'][1] == 'text'
+
+
+def test_a_rate_or_a_callback_in_the_place_of_train_is_refused():
+    learn = make([])
+    for wrong in 0.01, Quiet(Accuracy()), None:
+        with pytest.raises(TypeError, match=r'Name what you pass: fit\(2, lr=0.1'): learn.fit(1, wrong)
+        with pytest.raises(TypeError, match='True or False'): learn.fit(1, True, wrong)
+    learn.fit(1, True, False)
+    learn.fit(1, valid=0)
+
+
+def test_an_action_called_like_a_function_says_what_predicts():
+    learn = make([])
+    with pytest.raises(TypeError, match=r"predict is an event.*write learn"): learn.predict(torch.ones(1))

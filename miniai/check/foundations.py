@@ -44,10 +44,9 @@ def _trial(retry, fails, times, raised, error):
         if len(calls) <= fails: raise raised(f'call {len(calls)}')
         return 'done'
     f = retry(times, error)(flaky)
-    require(callable(f), 'the decorated function can not be called', got=f,
-            hint='The decorator must return the wrapper.')
+    require(callable(f), 'it can not be called', got=f, hint='The decorator must return the wrapper.')
     try: return calls,f(1, b=2)
-    except Exception as e: return calls,f'{type(e).__name__}: {e}'
+    except raised as e: return calls,f'{type(e).__name__}: {e}'
 
 @check('retry')
 def check_retry(retry):  # `retry(times, error)`: a decorator that calls again when `error` was raised
@@ -74,7 +73,7 @@ def check_retry(retry):  # `retry(times, error)`: a decorator that calls again w
             if len(calls)%2: raise ValueError('odd')
             return len(calls)
         same([flaky(), flaky()], [2, 4], given='called twice; each time the first try fails')
-    yield case('works at once', 0, 1, 'done', 'Return what the function returned.')
+    yield case('works at once', 0, 1, 'done', 'Return what the function returned. Make the counter inside.')
     yield case('works the second time', 1, 2, 'done', 'Catch the error, and go on with the loop.')
     yield case('works the last time', 2, 3, 'done', all_calls)
     yield case('never works', 9, 3, 'ValueError: call 3',
@@ -82,7 +81,8 @@ def check_retry(retry):  # `retry(times, error)`: a decorator that calls again w
     yield case('another exception', 9, 1, "KeyError: 'call 1'", 'except error: and not except Exception:',
                raised=KeyError)
     yield Case('name and docstring', named, '@wraps(f) above the wrapper.')
-    yield Case('called again', afresh, 'Count the tries in the wrapper, so that each call begins at none.')
+    yield Case('called again', afresh, 'Count the tries in the wrapper, so that each call begins at none. '
+               '(It is a plain function: it has no `self`.)')
 
 def _settings(): return Namespace(lr=0.5, steps=None)
 
@@ -94,7 +94,8 @@ def check_changed(changed):  # `changed(o, **attrs)`: a context manager that set
         with changed(o, lr=0.1, steps=3): inside = vars(o).copy()
         same(inside, dict(lr=0.1, steps=3), given='inside the block',
              hint='setattr(o, name, value) for each of attrs.items(), then yield.')
-        same(vars(o), dict(lr=0.5, steps=None), given='after the block')
+        same(vars(o), dict(lr=0.5, steps=None), given='after the block', mistakes={
+            'steps was there, and its value was None: remember whether, not only what.': dict(lr=0.5)})
     def error(changed):
         o = _settings()
         try:
@@ -104,8 +105,9 @@ def check_changed(changed):  # `changed(o, **attrs)`: a context manager that set
         same(vars(o), dict(lr=0.5, steps=None), given='after an error in the block')
     def new(changed):
         o = _settings()
-        with changed(o, momentum=0.9): inside = vars(o).get('momentum')
-        same(inside, 0.9, given='an attribute that was not there')
+        with changed(o, momentum=0.9): inside = vars(o).copy()
+        same(inside, dict(lr=0.5, steps=None, momentum=0.9), given='inside the block, momentum is new',
+             hint='Set these attributes, and leave the others as they are.')
         require(not hasattr(o, 'momentum'), 'an attribute that was not there before is still there',
                 'changed(o, momentum=0.9)', vars(o))
     def nested(changed):
@@ -118,5 +120,4 @@ def check_changed(changed):  # `changed(o, **attrs)`: a context manager that set
     yield Case('after an error', error, 'What comes after the yield is skipped, unless it is in a `finally`.')
     yield Case('an attribute that was not there', new, 'Remember whether it was there (None may be a value), '
                'and delattr it if not. getattr needs a default for it.')
-    yield Case('one in another', nested,
-               'The inner one puts back what it found, not what was there at first.')
+    yield Case('one in another', nested, 'Put back what was found, not what was there at first.')

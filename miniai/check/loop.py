@@ -2,19 +2,19 @@
 from types import SimpleNamespace
 import torch, torch.nn.functional as F
 from miniai.loop import ACTIONS, EVENTS, CancelBatchException, CancelEpochException, CancelFitException
-from miniai.loop import Callback, Learner, TrainCB
+from miniai.loop import Learner, TrainCB
 from .kit import Case, check, require, same
 
 def _noise(make, std):
     "What a callback adds to a gradient of ones"
     p,unused = torch.nn.Parameter(torch.ones(1000)),torch.nn.Parameter(torch.ones(1))
-    p.grad = torch.ones(1000)
-    model = SimpleNamespace(parameters=lambda: iter([p, unused]), training=True)
+    learn = Learner(torch.nn.ParameterList([p, unused]))
+    p.grad,learn.opt = torch.ones(1000),learn._new_opt()
     cb = make(std)
     action = next((n for n in ACTIONS if hasattr(cb, n)), None)
     require(action is None, f'it has a method {action}', hint='That is an action: it takes the place of the '
             "loop's own. Name the method like an event between backward and step.")
-    cb.after_backward(SimpleNamespace(model=model, do_step=True, training=True))
+    cb.after_backward(learn)
     return p.grad - 1
 
 @check('gradient noise')
@@ -26,7 +26,7 @@ def check_grad_noise(make):  # Called with `std`, gives a callback
     def noisy(make):
         std = _noise(make, 0.5).std()
         require(abs(std - 0.5) < 0.1, 'the noise has another deviation than std', 'std 0.5', std, 0.5)
-    yield Case('noise of the right size', noisy, 'Multiply by std, and change p.grad in place.')
+    yield Case('noise of the right size', noisy, 'Multiply by std, draw by randn_like, change it in place.')
 
 class _Diary(TrainCB):
     "Writes down the events, and does at some of them what `does` says"
@@ -38,11 +38,6 @@ class _Diary(TrainCB):
         self.events.append(name)
         if name in ACTIONS: getattr(TrainCB, name)(self, learn)
         if name in self.does: self.events.append(self.does[name](learn) or '…')
-
-class _Second(Callback):
-    order = 1
-    def __init__(self, events): self.events = events
-    def before_fit(self, learn): self.events.append('(the callback of order 1)')
 
 class _Fails(Exception): "An error in a callback that cancels nothing"
 
@@ -56,14 +51,17 @@ def _slower(learn):  # as a schedule does
     n,groups = len(learn.dls.train),learn.opt.param_groups
     if learn.training: groups[0]['lr'] *= 1 - (learn.epoch*n + learn.iter)/(learn.n_epochs*n)
 def _fewer_epochs(learn): learn.epochs = list(learn.epochs)[1:]  # as a bar takes the place of them
-def _fewer_batches(learn): learn.dl = list(learn.dl)[1:]
+def _fewer_batches(learn):
+    learn.dl = list(learn.dl)[1:]
+    return f'training {learn.training}, model {learn.model.training}'
 
 def _trained(make, n_epochs, n_batches, fits, does):
     "What a learner of that kind tells of, and the weights it ends with"
     torch.manual_seed(0)
     parts = [[(torch.randn(4, 2), torch.randn(4, 1)) for _ in range(n_batches)] for _ in range(2)]
     model,diary,dls = torch.nn.Linear(2, 1),_Diary(does),SimpleNamespace(train=parts[0], valid=parts[1])
-    learn = make(model, dls, F.mse_loss, 0.1, [_Second(diary.events), diary])
+    last = SimpleNamespace(order=1, before_fit=lambda learn: diary.events.append('(the one of order 1)'))
+    learn = make(model, dls, F.mse_loss, 0.1, [last, diary])
     try:
         for _ in range(fits): learn.fit(n_epochs)
     except _Fails: diary.events.append('the error came out')
@@ -81,8 +79,9 @@ def check_learner(make):  # Called with model, dls, loss_func, lr, cbs; its obje
             require(False, f'event {first} is wrong', given, ' '.join(got[here]), ' '.join(want[here]))
         return Case(name, run, hint)
     yield case('no epochs', 'All three events of a fit come even then. The lower `order` is told first.', 0)
-    yield case('one epoch of one batch', "The actions are events too: self.callback('predict'). From "
-               'backward to zero_grad all is for training only. Each part has its own epoch events.', 1, 1)
+    yield case('one epoch of one batch', 'The actions are events too, and only that: '
+               "self.callback('predict'). From backward to zero_grad all is for training only. "
+               'Each part has its own epoch events.', 1, 1)
     yield case('two of two', 'The batch events come for each batch of each part of each epoch.')
     yield case('the fit cancelled at once', 'before_fit belongs inside the `try`. No after_fit then.',
                before_fit=_throws(CancelFitException))
@@ -98,7 +97,7 @@ def check_learner(make):  # Called with model, dls, loss_func, lr, cbs; its obje
                cleanup_batch=_throws(CancelBatchException))
     yield case('a schedule', 'It looks for opt at before_fit, then for epoch, n_epochs, iter, dls, training. '
                'Validation has no gradients.', before_fit=_rate, before_batch=_slower, after_batch=_state)
-    yield case('a bar', 'Go through self.epochs and self.dl, set before before_fit and before_epoch: a '
-               'callback may set others.', before_fit=_fewer_epochs, before_epoch=_fewer_batches)
+    yield case('a bar', 'Go through self.epochs and self.dl. They, and the mode (model.train), are there at '
+               'before_fit and before_epoch.', before_fit=_fewer_epochs, before_epoch=_fewer_batches)
     yield case('a second fit', 'Each fit makes its optimizer anew, with the rate that the learner was given.',
                fits=2, before_batch=_slower, after_batch=_state)

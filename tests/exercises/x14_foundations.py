@@ -145,6 +145,27 @@ def counts_for_ever(times, error=Exception):
     return decorate
 
 
+def counts_the_argument_down(times, error=Exception):
+    def decorate(f):
+        @wraps(f)
+        def wrapper(*args, **kwargs):
+            while times:
+                times -= 1
+                try: return f(*args, **kwargs)
+                except error:
+                    if not times: raise
+        return wrapper
+    return decorate
+
+
+def with_self(times, error=Exception):
+    def decorate(f):
+        @wraps(f)
+        def wrapper(self, *args, **kwargs): return retry(times, error)(f)(self, *args, **kwargs)
+        return wrapper
+    return decorate
+
+
 def no_wrapper(times, error=Exception):
     def decorate(f): retry(times, error)(f)
     return decorate
@@ -208,6 +229,22 @@ def needs_it_there(o, **attrs):
         for k,v in before.items(): setattr(o, k, v)
 
 
+@contextmanager
+def none_means_new(o, **attrs):
+    before = {k: getattr(o, k, None) for k in attrs}
+    for k,v in attrs.items(): setattr(o, k, v)
+    try: yield
+    finally:
+        for k,v in before.items(): delattr(o, k) if v is None else setattr(o, k, v)
+
+
+@contextmanager
+def nothing_else_left(o, **attrs):
+    before,o.__dict__ = o.__dict__,attrs
+    try: yield
+    finally: o.__dict__ = before
+
+
 class Swallows(Changed):
     def __exit__(self, *exc): return super().__exit__(*exc) or True
 
@@ -229,9 +266,11 @@ EXERCISES = [
       (catches_all, 'except error: and not'),
       (loses_the_name, '@wraps(f)'), (swallows, 'its exception must come out'),
       (counts_for_ever, 'Count the tries in the wrapper'),
+      (counts_the_argument_down, 'Make the counter inside'), (with_self, 'it has no `self`'),
       (no_wrapper, 'must return the wrapper'), (no_arguments, '*args, **kwargs')]),
     (check_changed, [changed, Changed, changed_as_a_dict],
      [(no_finally, 'unless it is in a `finally`'), (leaves_none, 'delattr it if not'),
-      (needs_it_there, 'needs a default'),
+      (needs_it_there, 'needs a default'), (none_means_new, 'its value was None'),
+      (nothing_else_left, 'leave the others'),
       (Swallows, 'Let it go'), (never_back, 'Keep the old values')]),
 ]

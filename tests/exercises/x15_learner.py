@@ -59,6 +59,25 @@ class ByNormal(Callback):
         for g in grads: g.copy_(g + torch.zeros_like(g).normal_()*self.std)
 
 
+class ByTheOptimizersGroups(GradNoiseCB):
+    def after_backward(self, learn):
+        for g in learn.opt.param_groups:
+            for p in g['params']:
+                if p.grad is not None: p.grad = p.grad + self.std*torch.randn_like(p.grad)
+
+
+class ByName(GradNoiseCB):
+    def after_backward(self, learn):
+        for name,p in learn.model.named_parameters():
+            if p.grad is not None: p.grad += torch.randn(p.shape)*self.std
+
+
+class OneNumberForAll(GradNoiseCB):
+    def after_backward(self, learn):
+        for p in learn.model.parameters():
+            if p.grad is not None: p.grad += self.std*torch.randn(1)
+
+
 class OwnLearner:
     "The one that the lesson leads to"
     def __init__(self, model, dls, loss_func, lr, cbs):
@@ -283,14 +302,57 @@ class AlwaysAfter(ByHand):
         finally: self.tell('after_batch', 'cleanup_batch')
 
 
+class ModelNotTold(OwnLearner):
+    "It never says `model.train(…)`: dropout would go on in validation"
+    training = True
+    @with_cbs('fit')
+    def all_epochs(self):
+        for self.epoch in self.epochs:
+            for self.training in (True, False):
+                self.dl = self.dls.train if self.training else self.dls.valid
+                with torch.set_grad_enabled(self.training): self.one_epoch()
+
+
+class ModeTooLate(OwnLearner):
+    "At before_epoch the model is still in the mode of the last part"
+    @with_cbs('fit')
+    def all_epochs(self):
+        for self.epoch in self.epochs:
+            for training in (True, False):
+                self.dl = self.dls.train if training else self.dls.valid
+                with torch.set_grad_enabled(training): self.one_epoch(training)
+    @with_cbs('epoch')
+    def one_epoch(self, training):
+        self.model.train(training)
+        for self.iter,self.batch in enumerate(self.dl): self.one_batch()
+
+
+class DoesAndTells(OwnLearner):
+    @with_cbs('batch')
+    def one_batch(self):
+        self.callback('predict')
+        self.preds = self.model(self.batch[0])
+        for event in 'after_predict', 'get_loss': self.callback(event)
+        self.loss = self.loss_func(self.preds, self.batch[1])
+        self.callback('after_loss')
+        if not self.training: return
+        self.callback('backward')
+        self.loss.backward()
+        for event in 'after_backward', 'step': self.callback(event)
+        self.opt.step()
+        for event in 'after_step', 'zero_grad': self.callback(event)
+        self.opt.zero_grad()
+
+
 class NoProperty(ByHand):
     training = False  # and it stays so
 
 
 EXERCISES = [
-    (check_grad_noise, [GradNoiseCB, ByFoldingIn, ByNormal],
+    (check_grad_noise, [GradNoiseCB, ByFoldingIn, ByNormal, ByTheOptimizersGroups, ByName],
      [(NotInPlace, 'in place'), (ForgetsNone, 'without a gradient'), (Squared, 'Multiply by std'),
-      (TooLate, '`after_backward`'), (AsAction, 'takes the place of the loop')]),
+      (TooLate, '`after_backward`'), (OneNumberForAll, 'draw by randn_like'),
+      (AsAction, 'takes the place of the loop')]),
     (check_learner, [OwnLearner, ByHand, Stranger],
      [(TellsNoActions, 'The actions are events too'), (OneEpochForBoth, 'its own epoch events'),
       (BackwardInValidation, 'for training only'), (OptTooLate, 'opt at before_fit'), (NoIter, 'iter'),
@@ -300,5 +362,7 @@ EXERCISES = [
       (Unsorted, 'The lower `order` is told first'),
       (NoFinally, 'finally'), (CatchesAll, 'Catch the cancel exceptions only'),
       (CleanupNotCaught, 'catch it there too'), (BeforeOutside, 'inside the `try`'),
-      (AlwaysAfter, 'Its after is left out'), (NoProperty, 'iter, dls, training')]),
+      (AlwaysAfter, 'Its after is left out'), (NoProperty, 'iter, dls, training'),
+      (ModelNotTold, 'and the mode'), (ModeTooLate, 'and the mode'),
+      (DoesAndTells, 'and only that')]),
 ]
