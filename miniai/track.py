@@ -10,6 +10,7 @@ import json, math, time, uuid
 from contextlib import contextmanager
 from pathlib import Path
 from .loop import Callback, Order
+from .tools.slips import check_whole
 
 try: import fcntl
 except ImportError: fcntl = None  # not on Windows
@@ -86,13 +87,15 @@ class LogCB(Callback):
         path,            # The file to append to; several runs may share it
         every:int=50     # Batches between two lines with a batch's loss; 0 for none
     ):
+        check_whole('every', every)
         self.path,self.every = Path(path),every
         self.run,self.lines = uuid.uuid4().hex[:8],0
 
     def before_fit(self, learn):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists(): _check_log(self.path)
-        self.rows,self.waiting = len(self.history(learn)),[]
+        if not hasattr(learn, 'history'): learn.history = []  # MetricsCB fills it where there is one
+        self.rows,self.waiting = len(learn.history),[]
         started = time.strftime('%Y-%m-%d %H:%M:%S')
         self.first = dict(kind='fit', n_epochs=learn.n_epochs, lr=learn.lr, started=started)
 
@@ -104,17 +107,19 @@ class LogCB(Callback):
         if self.every and learn.training and learn.iter % self.every == 0:
             self.waiting.append((learn.epoch, learn.iter, learn.loss.detach()))
 
-    def after_epoch(self, learn): self.flush(learn)
+    def after_epoch(self, learn):
+        if learn.training and learn.epoch == 0 and not learn.history:
+            print('LogCB: no row of this epoch to write, for learn.history is empty: MetricsCB fills it')
+        self.flush(learn)
+
     def cleanup_fit(self, learn):
         if hasattr(self, 'waiting'): self.flush(learn)
-
-    def history(self, learn): return getattr(learn, 'history', [])
 
     def flush(self, learn):
         "Write what has been waiting"
         rows = [dict(kind='batch', epoch=e, batch=b, loss=float(loss)) for e,b,loss in self.waiting]
-        rows += [dict(kind='epoch') | row for row in self.history(learn)[self.rows:]]
-        self.waiting,self.rows = [],len(self.history(learn))
+        rows += [dict(kind='epoch') | row for row in learn.history[self.rows:]]
+        self.waiting,self.rows = [],len(learn.history)
         self.write(rows)
 
     def write(self, rows):

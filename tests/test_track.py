@@ -1,8 +1,8 @@
 "A record of the run"
 import json
-import pytest
-from miniai.learner import Accuracy, Callback, CheckpointCB, LogCB, plot_log, read_log
-from tests.small import Quiet, batches, make
+import pytest, torch.nn.functional as F
+from miniai.learner import Accuracy, Callback, CheckpointCB, LogCB, TrainCB, plot_log, read_log
+from tests.small import Dls, Quiet, Stranger, batches, make, net
 
 
 def test_log_can_be_read_and_drawn(tmp_path):
@@ -102,3 +102,24 @@ def test_two_fits_and_two_runs_are_drawn_side_by_side(tmp_path):
     assert [list(line.get_xdata()) for line in plot_log(tmp_path/'log').get_lines()] == [[1, 2, 3, 4]]*2
     make([Quiet(), LogCB(tmp_path/'log')]).fit(1)
     assert len(plot_log(tmp_path/'log').get_lines()) == 4
+
+
+def test_a_log_without_rows_of_epochs_says_why(tmp_path, capsys):
+    "MetricsCB makes them; LogCB alone writes those of batches"
+    make([LogCB(tmp_path/'log.jsonl')]).fit(2)
+    assert capsys.readouterr().out.count('learn.history is empty: MetricsCB fills it') == 1
+    make([Quiet(), LogCB(tmp_path/'log.jsonl')]).fit(2)
+    assert not capsys.readouterr().out
+
+
+def test_a_learner_of_ones_own_gets_its_epochs_logged(tmp_path):
+    "One that promises no `history`"
+    learn = Stranger(net(), Dls(batches(), batches(3, seed=1)), F.cross_entropy, 0.1,
+                     [TrainCB(), Quiet(), LogCB(tmp_path/'log.jsonl')])
+    learn.fit(2)
+    assert [r['kind'] for r in read_log(tmp_path/'log.jsonl')].count('epoch') == 4
+
+
+@pytest.mark.parametrize('every', [-1, 2.5, 'x', None])
+def test_every_is_a_number_of_batches(every, tmp_path):
+    with pytest.raises(ValueError, match='every must be a whole number from 0 on'): LogCB(tmp_path/'l', every)

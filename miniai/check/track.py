@@ -13,7 +13,9 @@ def check_read_jsonl(f):  # A function from a text to the list of its values
         values = [whole(line) for line in lines]
         stop = values.index([]) if [] in values else len(values)
         first = [v[0] for v in values[:stop]]
-        mistakes = {'A torn line is left out, and the next one may be fine: go on after it.': first}
+        ends = [whole(line) or whole(line[line.rfind('{"'):]) for line in lines]
+        mistakes = {'A torn line is left out, and the next one may be fine: go on after it.': first,
+                    'Here a torn line is left out whole, its good end too.': sum(ends, [])}
         return Case(name, lambda f: same(f(text), [v for found in values for v in found], text,
                                          mistakes=mistakes), hint)
     return [case('three lines', ['{"a": 1}', '{"a": 2}', '[3]'], 'json.loads for each of text.splitlines().'),
@@ -29,9 +31,7 @@ def check_read_jsonl(f):  # A function from a text to the list of its values
 def check_best_run(f):  # A function from rows to the name of a run
     "Check which run has the lowest validation loss"
     def row(run, loss, part='eval', kind='epoch'):
-        return dict(run=run, kind=kind, train=part, loss=loss) if kind == 'epoch' else dict(run=run,
-                                                                                            kind=kind,
-                                                                                            loss=loss)
+        return dict(run=run, kind=kind, loss=loss) | (dict(train=part) if kind == 'epoch' else {})
     def case(name, rows, want, hint):
         evals = [r for r in rows if r['kind'] == 'epoch' and r['train'] == 'eval' and r['loss'] == r['loss']]
         def lowest(rows): return lambda: min(rows, key=lambda r: r['loss'])['run']
@@ -41,9 +41,9 @@ def check_best_run(f):  # A function from rows to the name of a run
         mistakes = {'No comparison with nan is true: leave nan out.': lowest(with_nan),
                     "Only validation counts: rows whose `train` is 'eval'.": lowest(epochs),
                     "Rows of kind 'batch' are no epochs.": lowest(rows),
-                    'The lowest loss of a run counts, not its last one.': lowest(last.values()),
-                    'A loss should be low: take the smallest.': lambda: max(evals,
-                                                                            key=lambda r: r['loss'])['run']}
+                    'The lowest loss of a run counts: not its last one, not a mean.': lowest(last.values()),
+                    'A loss should be low: take the smallest.':
+                        lambda: max(evals, key=lambda r: r['loss'])['run']}
         return Case(name, lambda f: same(f(rows), want, rows, mistakes=mistakes), hint)
     nan = math.nan
     return [case('two runs', [row('a', 0.5), row('b', 0.4)], 'b', 'The run of the row with the lowest loss.'),
@@ -53,7 +53,7 @@ def check_best_run(f):  # A function from rows to the name of a run
             case('batches', [row('a', 0.01, kind='batch'), row('a', 0.5), row('b', 0.4)], 'b',
                  "Only rows of kind 'epoch' count, and the others have no `train`."),
             case('got worse again', [row('a', 0.2), row('a', 0.9), row('b', 0.4), row('b', 0.3)], 'a',
-                 'The lowest loss of a run counts, not its last one.'),
+                 'The lowest loss of a run counts: not its last one, not a mean.'),
             case('nan', [row('a', nan), row('b', 0.4), row('a', nan)], 'b',
                  'No comparison with nan is true: leave nan out.'),
             case('nothing to compare', [row('a', 0.1, 'train'), row('a', nan)], None,
