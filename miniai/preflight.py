@@ -19,55 +19,6 @@ from .tools.chance import rng_state, set_rng_state
 from .tools.nested import first_tensor
 from .tools.slips import explained_loss, is_integer, kind, pick_loss
 
-# %% ../nbs/30_preflight.ipynb #d1e3b7f6
-class _Found(Exception): "Carries sentences that say what is wrong"
-
-class _Watched:
-    "A loss that looks at the first predictions and targets that it gets before it does its work"
-    def __init__(self, f): self.f,self.got = f,None
-    def __getattr__(self, name): return getattr(self.__dict__['f'], name)
-    def __call__(self, preds, *targets, **kwargs):
-        if self.f is None: self.f = pick_loss(preds, targets)
-        if self.got is None:
-            self.got = self.f,preds,*targets
-            found = list(_check_targets(*self.got))
-            if found: raise _Found(*found)
-        return self.f(preds, *targets, **kwargs) if kwargs else explained_loss(self.f, preds, targets, 0)
-
-class _Probe(Callback):
-    "Keeps what some batches show"
-    order = -500  # it sees losses and gradients before anyone changes them
-    def __init__(self): self.losses,self.reached,self.used,self.marked = [],set(),set(),[]
-
-    def before_fit(self, learn):
-        self.watched,self.at,self.moved,self.kept = None,None,False,[]
-        if not isinstance(learn.loss_func, str): self.watched = learn.loss_func = _Watched(learn.loss_func)
-        named = learn.model.named_modules()
-        self.hooks = [m.register_forward_pre_hook(partial(self.enter, n)) for n,m in named]
-    def enter(self, name, m, args):
-        self.used.add(name)
-        self.at = f'the last layer: {name} ({type(m).__name__}), given {kind(first_tensor(args))}'
-    def after_predict(self, learn): self.preds,self.batch,self.at = first_tensor(learn.preds),learn.batch,None
-    def after_backward(self, learn):
-        self.losses.append(learn.loss.item())
-        params = [(n, p) for n,p in learn.model.named_parameters() if p.grad is not None]
-        self.reached |= {n for n,p in params if p.grad.any()}
-        self.kept = [n for n,p in self.marked if p.grad is not None and p.grad.isnan().all()]
-        if self.kept: raise CancelFitException()
-        self.before = [(p, p.detach().clone(), p.grad.clone()) for _,p in params]
-    def after_step(self, learn):
-        self.moved = self.moved or any(not torch.equal(p, before) for p,before,_ in self.before)
-        self.stepped = {n: p.grad.clone() for n,p in learn.model.named_parameters() if p.grad is not None}
-    def after_batch(self, learn):
-        "What `zero_grad` leaves as it was is marked: is the mark still there after the next `backward`?"
-        if not learn.training or not learn.do_step or len(self.losses) > 1: return
-        named = [(n, p) for n,p in learn.model.named_parameters() if p.grad is not None and p.grad.any()]
-        self.marked = [(n, p) for n,p in named if p.grad.equal(self.stepped[n])]
-        for _,p in self.marked: p.grad.fill_(math.nan)
-    def cleanup_fit(self, learn):
-        for hook in self.hooks: hook.remove()
-        if self.watched and learn.loss_func is self.watched: learn.loss_func = self.watched.f
-
 # %% ../nbs/30_preflight.ipynb #87c02549
 def _check_inputs(xs):
     "What is suspicious about the inputs"
@@ -138,6 +89,55 @@ def _check_targets(loss_func, preds, targ=None, *more):
                        and _ignores_order(loss_func, preds, targ)):
         yield (f'predictions are {tuple(preds.shape)} and targets {tuple(targ.shape)}: {name} would compare '
                'each with each; make the shapes equal')
+
+# %% ../nbs/30_preflight.ipynb #d1e3b7f6
+class _Found(Exception): "Carries sentences that say what is wrong"
+
+class _Watched:
+    "A loss that looks at the first predictions and targets that it gets before it does its work"
+    def __init__(self, f): self.f,self.got = f,None
+    def __getattr__(self, name): return getattr(self.__dict__['f'], name)
+    def __call__(self, preds, *targets, **kwargs):
+        if self.f is None: self.f = pick_loss(preds, targets)
+        if self.got is None:
+            self.got = self.f,preds,*targets
+            found = list(_check_targets(*self.got))
+            if found: raise _Found(*found)
+        return self.f(preds, *targets, **kwargs) if kwargs else explained_loss(self.f, preds, targets, 0)
+
+class _Probe(Callback):
+    "Keeps what some batches show"
+    order = -500  # it sees losses and gradients before anyone changes them
+    def __init__(self): self.losses,self.reached,self.used,self.marked = [],set(),set(),[]
+
+    def before_fit(self, learn):
+        self.watched,self.at,self.moved,self.kept = None,None,False,[]
+        if not isinstance(learn.loss_func, str): self.watched = learn.loss_func = _Watched(learn.loss_func)
+        named = learn.model.named_modules()
+        self.hooks = [m.register_forward_pre_hook(partial(self.enter, n)) for n,m in named]
+    def enter(self, name, m, args):
+        self.used.add(name)
+        self.at = f'the last layer: {name} ({type(m).__name__}), given {kind(first_tensor(args))}'
+    def after_predict(self, learn): self.preds,self.batch,self.at = first_tensor(learn.preds),learn.batch,None
+    def after_backward(self, learn):
+        self.losses.append(learn.loss.item())
+        params = [(n, p) for n,p in learn.model.named_parameters() if p.grad is not None]
+        self.reached |= {n for n,p in params if p.grad.any()}
+        self.kept = [n for n,p in self.marked if p.grad is not None and p.grad.isnan().all()]
+        if self.kept: raise CancelFitException()
+        self.before = [(p, p.detach().clone(), p.grad.clone()) for _,p in params]
+    def after_step(self, learn):
+        self.moved = self.moved or any(not torch.equal(p, before) for p,before,_ in self.before)
+        self.stepped = {n: p.grad.clone() for n,p in learn.model.named_parameters() if p.grad is not None}
+    def after_batch(self, learn):
+        "What `zero_grad` leaves as it was is marked: is the mark still there after the next `backward`?"
+        if not learn.training or not learn.do_step or len(self.losses) > 1: return
+        named = [(n, p) for n,p in learn.model.named_parameters() if p.grad is not None and p.grad.any()]
+        self.marked = [(n, p) for n,p in named if p.grad.equal(self.stepped[n])]
+        for _,p in self.marked: p.grad.fill_(math.nan)
+    def cleanup_fit(self, learn):
+        for hook in self.hooks: hook.remove()
+        if self.watched and learn.loss_func is self.watched: learn.loss_func = self.watched.f
 
 # %% ../nbs/30_preflight.ipynb #e8603cdf
 def _hidden(model, known):

@@ -3,24 +3,23 @@ import torch
 from torch import nn
 from .kit import Case, check, require, same
 
-@check('labels')
-def check_labels_fit(f):  # A function of labels and the number of outputs
-    "Check whether labels out of range are noticed"
-    def case(name, labels, n, want, hint):
+@check('leaked')
+def check_leaked(f):  # A function of training and validation inputs that gives a number
+    "Check whether validation samples are found in the training set"
+    def case(name, train, valid, want, hint):
         def run(f):
-            got = f(torch.tensor(labels, dtype=torch.long), n)
-            require(got is not None, 'it is None: is there a `return`?', (labels, n), hint=hint)
-            same(bool(got), want, (labels, n))
+            train_,valid_ = torch.tensor(train),torch.tensor(valid)
+            got = f(train_, valid_)
+            require(got is not None, 'it is None: is there a `return`?', (train_, valid_), hint=hint)
+            same(int(got), want, (train_, valid_))
         return Case(name, run, hint)
-    return [case('0 to n-1', [0, 1, 2], 3, True, 'All are from 0 to n_outputs - 1: True.'),
-            case('n itself', [0, 3], 3, False, 'With 3 outputs the largest label is 2: < n_outputs, not <=.'),
-            case('from 1', [1, 2, 3], 3, False, 'Labels are counted from 0.'),
-            case('negative', [0, -1], 3, False, 'A label below 0 does not fit.'),
-            case('left out', [0, -100, 2], 3, True, '-100 means "leave this one out": it fits.'),
-            case('left out, and one wrong', [-100, 7], 3, False,
-                 'Leave out the -100 only, and look at the others.'),
-            case('all left out', [-100, -100], 3, True,
-                 'Nothing is left to be wrong. (min() of no numbers is an error.)')]
+    return [case('none', [[1, 2], [3, 4]], [[5, 6]], 0, 'No row is in both: 0.'),
+            case('two', [[1, 2], [3, 4], [5, 6]], [[5, 6], [7, 8], [1, 2]], 2, 'Rows may be anywhere in train.'),
+            case('parts', [[1, 2], [3, 4]], [[1, 4], [2, 1]], 0, 'All numbers of a row must be equal, in order.'),
+            case('twice in train', [[1, 2], [1, 2]], [[1, 2]], 1, 'Count samples of valid, not pairs.'),
+            case('twice in valid', [[1, 2]], [[1, 2], [1, 2]], 2, 'Each sample of valid counts, equal ones too.'),
+            case('pictures', [[[1, 2], [3, 4]]], [[[1, 2], [3, 4]], [[1, 2], [3, 5]]], 1,
+                 'A row may have several dimensions: flatten(1) first.')]
 
 class _Two(nn.Module):
     def __init__(self, cut=False, skip=False):

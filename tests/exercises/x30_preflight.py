@@ -1,21 +1,21 @@
 "Solutions of lesson 30's exercises, and the answers that people give instead"
-from miniai.check.preflight import check_labels_fit, check_unreached
+import torch
+from miniai.check.preflight import check_leaked, check_unreached
 
 
-def by_mask(labels, n_outputs):
-    real = labels[labels != -100]
-    return bool(((real >= 0) & (real < n_outputs)).all())
-def by_set(labels, n_outputs): return set(labels.tolist()) <= {-100, *range(n_outputs)}
-def by_min_max(labels, n_outputs):
-    real = labels[labels != -100]
-    return not len(real) or (real.min() >= 0 and real.max() < n_outputs)
-def one_too_many(labels, n_outputs): return all(y == -100 or 0 <= y <= n_outputs for y in labels.tolist())
-def no_negative(labels, n_outputs): return bool((labels < n_outputs).all())
-def never_left_out(labels, n_outputs): return bool(((labels >= 0) & (labels < n_outputs)).all())
-def min_of_none(labels, n_outputs):
-    real = labels[labels != -100]
-    return bool(real.min() >= 0 and real.max() < n_outputs)
-def nothing(labels, n_outputs): (labels < n_outputs).all()
+def by_loops(train, valid): return sum(any(torch.equal(t, v) for t in train) for v in valid)
+def by_broadcasting(train, valid):
+    return (valid.flatten(1)[:,None] == train.flatten(1)).all(2).any(1).sum()
+def by_set(train, valid):
+    known = {str(t.tolist()) for t in train}
+    return sum(str(v.tolist()) in known for v in valid)
+def pairs(train, valid): return (valid.flatten(1)[:,None] == train.flatten(1)).all(2).sum()
+def any_number(train, valid): return torch.isin(valid, train).flatten(1).all(1).sum()
+def by_index(train, valid): return sum(torch.equal(t, v) for t,v in zip(train, valid))
+def once_each(train, valid): return len({str(t.tolist()) for t in train} & {str(v.tolist()) for v in valid})
+def rows_only(train, valid): return (valid[:,None] == train).all(2).any(1).sum()
+def is_leaked(train, valid): return any(torch.equal(t, v) for t in train for v in valid)
+def nothing(train, valid): by_loops(train, valid)
 
 
 def by_names(model, xb):
@@ -24,7 +24,6 @@ def by_names(model, xb):
     for p in model.parameters(): p.grad = None
     return found
 def by_autograd(model, xb):
-    import torch
     named = {n: p for n,p in model.named_parameters() if p.requires_grad}
     grads = torch.autograd.grad(model(xb).sum(), list(named.values()), allow_unused=True)
     return [n for n,g in zip(named, grads) if g is None]
@@ -51,9 +50,9 @@ def no_backward(model, xb):
 
 
 EXERCISES = [
-    (check_labels_fit, [by_mask, by_set, by_min_max],
-     [(one_too_many, 'not <='), (no_negative, 'below 0'), (never_left_out, 'leave this one out'),
-      (min_of_none, 'min() of no numbers'),
+    (check_leaked, [by_loops, by_broadcasting, by_set],
+     [(pairs, 'not pairs'), (any_number, 'in order'), (by_index, 'anywhere in train'),
+      (once_each, 'equal ones too'), (rows_only, 'flatten(1)'), (is_leaked, 'anywhere'),
       (nothing, 'return')]),
     (check_unreached, [by_names, by_autograd],
      [(frozen_too, 'do not count'), (the_reached, '*without*'), (leaves_gradients, 'Set p.grad to None'),
