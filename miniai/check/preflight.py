@@ -14,10 +14,11 @@ def check_leaked(f):  # A function of training and validation inputs that gives 
             same(int(got), want, (train_, valid_))
         return Case(name, run, hint)
     return [case('none', [[1, 2], [3, 4]], [[5, 6]], 0, 'No row is in both: 0.'),
-            case('two', [[1, 2], [3, 4], [5, 6]], [[5, 6], [7, 8], [1, 2]], 2, 'Rows may be anywhere in train.'),
-            case('parts', [[1, 2], [3, 4]], [[1, 4], [2, 1]], 0, 'All numbers of a row must be equal, in order.'),
+            case('two', [[1, 2], [3, 4], [5, 6]], [[5, 6], [7, 8], [1, 2]], 2,
+                 'Rows may be anywhere in train.'),
+            case('parts', [[1, 2], [3, 4]], [[1, 4], [2, 1]], 0, 'A whole row must be equal, in order.'),
             case('twice in train', [[1, 2], [1, 2]], [[1, 2]], 1, 'Count samples of valid, not pairs.'),
-            case('twice in valid', [[1, 2]], [[1, 2], [1, 2]], 2, 'Each sample of valid counts, equal ones too.'),
+            case('twice in valid', [[1, 2]], [[1, 2], [1, 2]], 2, 'In valid, equal ones count too.'),
             case('pictures', [[[1, 2], [3, 4]]], [[[1, 2], [3, 4]], [[1, 2], [3, 5]]], 1,
                  'A row may have several dimensions: flatten(1) first.')]
 
