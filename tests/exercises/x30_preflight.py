@@ -52,7 +52,7 @@ def no_backward(model, xb):
 EXERCISES = [
     (check_leaked, [by_loops, by_broadcasting, by_set],
      [(pairs, 'not pairs'), (any_number, 'in order'), (by_index, 'anywhere in train'),
-      (once_each, 'equal ones too'), (rows_only, 'flatten(1)'), (is_leaked, 'anywhere'),
+      (once_each, 'equal ones count too'), (rows_only, 'flatten(1)'), (is_leaked, 'anywhere'),
       (nothing, 'return')]),
     (check_unreached, [by_names, by_autograd],
      [(frozen_too, 'do not count'), (the_reached, '*without*'), (leaves_gradients, 'Set p.grad to None'),
