@@ -13,7 +13,7 @@ from .drawn import (FLOAT, MIDDLE, PIXELS, SIZE, draw_table, finish, inked, resi
 
 # %% ../../nbs/tools/clothes.ipynb #91e2943d
 def _fill(x, y):
-    "The share of each pixel inside of the outline, (n,28,28); x and y of both ends of each edge are (n,s,2)"
+    "The share of each pixel inside the outline, (n,28,28); x and y of both ends of each edge are (n,s,2)"
     (ax,bx),(ay,by) = x[...,None].unbind(2),y[...,None].unbind(2)  # (n,s,1)
     y0,y1 = (torch.clamp(o, PIXELS-0.5, PIXELS+0.5) for o in (ay,by))  # (n,s,28): the edge's part in each row
     height,dy = y1-y0,by-ay
