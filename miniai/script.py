@@ -6,19 +6,22 @@
 __all__ = []
 
 # %% ../nbs/32_leaving.ipynb #8e9eb2a6
+import ast, inspect, sys, textwrap
 from collections.abc import Mapping
 from functools import partial
+from types import FunctionType, ModuleType
 import torch
 from fastcore.basics import patch
-from .loop import DeviceCB, Learner, TrainCB, TrainLearner
+from .loop import EVENTS, DeviceCB, Learner, TrainCB, TrainLearner
 from .looking import LRFinderCB, no_trace
 from .metrics import Accuracy, FuncMetric, MetricsCB, ProgressCB
 from .resume import CheckpointCB
+from .sched import BatchSchedCB, EpochSchedCB, OneCycle, ParamScheduler, RecorderCB
 from .steps import AccumulateCB, ClipGradCB
 from .track import LogCB
 
 # %% ../nbs/32_leaving.ipynb #a90cbf33
-_WATCHERS = TrainCB, ProgressCB, LogCB, CheckpointCB, LRFinderCB
+_WATCHERS = TrainCB, ProgressCB, LogCB, CheckpointCB, LRFinderCB, RecorderCB
 
 @patch
 def script(self:_WATCHERS, learn):
@@ -28,79 +31,169 @@ def script(self:_WATCHERS, learn):
 @patch
 def script(self:DeviceCB, learn):
     "The lines of `as_script`"
-    device = str(self.device)
-    move = f'batch = [t.to({device!r}) for t in batch]'
-    return dict(before_fit=[f'model.to({device!r})'], before_batch=[move])
+    to = f'to({str(self.device)!r})'
+    return dict(before_fit=[f'model.{to}'], before_batch=[f'batch = [t.{to} for t in batch]'])
 
 @patch
 def script(self:ClipGradCB, learn):
     "The lines of `as_script`"
-    clip = f'torch.nn.utils.clip_grad_norm_(model.parameters(), {self.max_norm!r})'
-    return dict(after_backward=[f'if stepping: {clip}'])
+    length = _literal(self.max_norm)
+    return dict(before_step=[f'torch.nn.utils.clip_grad_norm_(model.parameters(), {length})'])
 
 @patch
 def script(self:AccumulateCB, learn):
     "The lines of `as_script`"
-    scale = ['if stepping:', '    for p in model.parameters():',
-             '        if p.grad is not None: p.grad *= unit/seen', '    batches = seen = 0']
     count = ['if batches == 0: unit = size', 'batches,seen = batches+1,seen+size',
              f'stepping = i+1 == len(dl) or batches == {self.n}', 'scaled = loss*(size/unit)']
-    return dict(before_epoch=['batches = seen = 0'], before_backward=count, first_after_backward=scale)
+    scale = ['for p in model.parameters():', '    if p.grad is not None: p.grad *= unit/seen',
+             'batches = seen = 0']
+    return dict(before_epoch=['batches = seen = 0'], before_backward=count, before_step=scale)
 
 # %% ../nbs/32_leaving.ipynb #3bba7555
 _THEIRS = {'miniai.optim': 'torch.optim', 'miniai.losses': 'torch.nn.functional'}
 _RENAMED = dict(mse='mse_loss', bce_with_logits='binary_cross_entropy_with_logits')
 
+def _literal(x):
+    "A plain value as Python"
+    try: is_plain = ast.literal_eval(repr(x)) == x
+    except (ValueError, SyntaxError): is_plain = False
+    if not is_plain: raise ValueError(f'as_script can write out numbers, texts and tuples of them, not {x!r}')
+    return repr(x)
+
 def _named(x):
-    "An import line for a function or class, and the expression that names it"
-    if isinstance(x, partial):
-        line,name = _named(x.func)
-        args = [repr(a) for a in x.args] + [f'{k}={v!r}' for k,v in x.keywords.items()]
-        return f'from functools import partial\n{line}',f'partial({", ".join([name, *args])})'
-    if isinstance(x, torch.nn.Module):
-        line,name = _named(type(x))
-        if repr(x) != f'{name}()':
-            raise ValueError(f'as_script can not write out {x!r}: pass a function, or a partial of one')
-        return line,f'{name}()'
-    module,name = getattr(x, '__module__', None),getattr(x, '__qualname__', '<>')
-    if module is None or '<' in name or module == '__main__':
-        what = getattr(x, '__name__', x)
-        text = 'put it into a module'
-        raise ValueError(f'as_script names only what can be imported, and {what!r} can not: {text}')
-    if module in _THEIRS: module,name = _THEIRS[module],_RENAMED.get(name, name)
-    return f'from {module} import {name}',name
+    "A line that imports a function or class, from the shortest place, and its name there"
+    module,name = getattr(x, '__module__', None) or '',getattr(x, '__qualname__', '<>')
+    what = getattr(x, '__name__', x)
+    if module in _THEIRS:
+        module,name = _THEIRS[module],_RENAMED.get(name, name)
+        x = getattr(sys.modules[module], name, None)
+    parts = module.split('.')
+    places = ['.'.join(parts[:n+1]) for n in range(len(parts))]
+    place = next((p for p in places if getattr(sys.modules.get(p), name, None) is x), '__main__')
+    if x is None or places[0] == 'miniai': raise ValueError(f'as_script can not find {what!r} in PyTorch')
+    if place == '__main__':
+        raise ValueError(f'as_script can not import {what!r}: put it into a module, or pass a partial')
+    return f'from {place} import {name}',name
+
+def _called(f, *args):
+    "A line that imports `f`, and a call of it"
+    if isinstance(f, partial):
+        args = [*map(_literal, f.args), *args, *(f'{k}={_literal(v)}' for k,v in f.keywords.items())]
+        f = f.func
+    is_module = isinstance(f, torch.nn.Module)
+    line,name = _named(type(f) if is_module else f)
+    def values(module): return str({k: v for k,v in vars(module).items() if k != 'training'})
+    if is_module and values(f) != values(type(f)()):  # its arguments are in no text that we could print
+        raise ValueError(f'as_script can not write out {f!r}: pass a function, or a partial of one')
+    return line,f'{name}{"()"*is_module}({", ".join(args)})'
 
 # %% ../nbs/32_leaving.ipynb #218a2285
 @patch
 def script(self:MetricsCB, learn):
     "The lines of `as_script`"
-    lines = dict(imports=[], before_epoch=[], after_batch=[], row=[])
+    lines,target = dict(imports=[], before_epoch=[], after_batch=[], row=[]),f'batch[{_n_inp(learn)}]'
     for n,m in self.metrics.items():
         is_accuracy = isinstance(m, Accuracy)
-        if not is_accuracy and not isinstance(m, FuncMetric):
+        if not n.isidentifier() or not is_accuracy and type(m) is not FuncMetric:
             raise ValueError(f'as_script can not write out the metric {n}, a {type(m).__name__}')
         if is_accuracy or getattr(m.f, '__module__', '').startswith('miniai.') and m.f.__name__ == 'accuracy':
-            add = [f'sum_{n} += (preds.argmax(1) == batch[1]).sum()']
+            add = [f'sum_{n} += (preds.argmax(1) == {target}).sum()']
         else:
-            line,name = _named(m.f)
+            line,value = _called(m.f, 'preds.detach()', target)
             lines['imports'].append(line)
-            add = [f'value = torch.as_tensor({name}(preds.detach(), batch[1]))',
+            add = [f'value = torch.as_tensor({value})',
                    f'sum_{n} = sum_{n}.add_(value, alpha=size) if count > size else value*size']
         lines['before_epoch'].append(f'sum_{n} = 0')
         lines['after_batch'] += add
         lines['row'].append(f"row[{n!r}] = float(sum_{n}/count)")
     return lines
 
+# %% ../nbs/32_leaving.ipynb #5c7d1e02
+_PHASE = """def phase(pos, end, share):
+    "How much is done of the phase that takes `share` of the run and ends at `end`"
+    return min(1., max(0., (pos - end + share)/share))"""
+
+def _source(f):
+    "The text of a function without its decorators, and lines that import what it uses"
+    name,used = f.__name__,inspect.getclosurevars(f)
+    strange = [*used.nonlocals, *(n for n,v in used.globals.items() if not isinstance(v, ModuleType))]
+    if strange: raise ValueError(f'as_script can not write out {name}: it uses {", ".join(strange)}')
+    text = textwrap.dedent(inspect.getsource(f)).rstrip()
+    start = text.find(f'def {name}(')
+    if start < 0: raise ValueError(f'as_script can not write out {name}: write it with def')
+    return text[start:],[f'import {m.__name__} as {n}'.replace(f'{n} as {n}', n)
+                         for n,m in used.globals.items()]
+
+def _value(sched, name, pos, functions, imports):
+    "The value of a schedule at `pos`, as Python; the functions and imports that it needs are added"
+    if not isinstance(sched, FunctionType):
+        raise ValueError(f'as_script can not write out the schedule {sched!r}: it is not a function')
+    kept = inspect.getclosurevars(sched).nonlocals if sched.__module__ == ParamScheduler.__module__ else {}
+    f = kept.get('f', sched)
+    if 'pcts' not in kept:
+        functions[f.__name__],lines = _source(f)
+        imports += lines
+        args = [_literal(kept[k]) for k in ('start', 'end') if k in kept]
+        return f'{f.__name__}({", ".join([*args, pos])})'
+    functions['phase'],lines = _PHASE,[f'def {name}(pos):', '    "The value at a place in the run"']
+    for i,(share,end,part) in enumerate(zip(kept['pcts'], kept['ends'], kept['scheds'], strict=True)):
+        if share == 0: continue
+        done = f'phase(pos, {_literal(end)}, {_literal(share)})'
+        value = _value(part, f'{name}_{i+1}', done, functions, imports)
+        lines.append('    return ' + value if i == kept['last'] else f'    if pos < {end}: return {value}')
+    functions[name] = '\n'.join(lines)
+    return f'{name}({pos})'
+
+# %% ../nbs/32_leaving.ipynb #5c7d1e03
+_THEIR_SCHEDS = BatchSchedCB, EpochSchedCB
+def _accumulates(learn): return any(isinstance(cb, AccumulateCB) for cb in learn.cbs)
+
+@patch
+def script(self:ParamScheduler, learn):
+    "The lines of `as_script`"
+    name,group,functions,imports = self.name,_settings(learn),{},[]
+    scheds = self.sched if self.several else [self.sched]
+    if len(scheds) > 1: raise ValueError(f'as_script writes one schedule for {name}, not {len(scheds)}')
+    value = _value(scheds[0], f'{name}_at', 'pos', functions, imports)
+    if name == 'momentum' and 'betas' in group:
+        name,value = 'betas',f'({value}, {", ".join(map(_literal, group["betas"][1:]))})'
+    when = 'if batches == 0: '*_accumulates(learn)  # while gradients are accumulated, the value stays
+    line = f'{when}opt.param_groups[0][{name!r}] = {value}'
+    return dict(schedule=[line], functions=functions, imports=imports)
+
+@patch
+def script(self:OneCycle, learn):
+    "The lines of `as_script`"
+    group,top = _settings(learn),_rate(learn) if self.max_lr is None else self.max_lr
+    top, = top if isinstance(top, (list, tuple)) else [top]
+    lines = ParamScheduler('lr', self._phases(top/self.div, top, top/self.div_final)).script(learn)
+    if not self.moms or not {'momentum', 'betas'} & group.keys(): return lines
+    more = ParamScheduler('momentum', self._phases(*self.moms)).script(learn)
+    return {k: new | more[k] if k == 'functions' else new + more[k] for k,new in lines.items()}
+
+@patch
+def script(self:_THEIR_SCHEDS, learn):
+    "The lines of `as_script`"
+    if sum(isinstance(cb, _THEIR_SCHEDS) for cb in learn.cbs) > 1:
+        raise ValueError("as_script writes one of torch's schedulers, and here are more")
+    line,call = _called(self.sched, 'opt')
+    watches = hasattr(self.sched(learn._new_opt()), 'patience')
+    step = "if not training: scheduler.step(row['loss'])" if watches else 'if training: scheduler.step()'
+    lines = dict(imports=[line], after_opt=[f'scheduler = {call}'])
+    if isinstance(self, BatchSchedCB): return dict(lines, after_step=['scheduler.step()'])
+    return dict(lines, after_epoch=[step])
+
 # %% ../nbs/32_leaving.ipynb #0b812061
 _SCRIPT = '''"Written by `as_script`: the training of a miniai Learner in plain PyTorch"
-import torch
 {imports}
 
+{functions}
 
 def train(model, train_dl, valid_dl=None, n_epochs={n_epochs}):
     "Train `model`; returns a row for each part of each epoch"
     {before_fit}
     opt = {opt}
+    {after_opt}
     history = []
     for epoch in range(n_epochs):
         for training,dl in ((True, train_dl), (False, valid_dl)):
@@ -109,19 +202,16 @@ def train(model, train_dl, valid_dl=None, n_epochs={n_epochs}):
             total,count = 0.,0
             {before_epoch}
             for i,batch in enumerate(dl):
-                stepping,size = True,len(batch[0])
                 {before_batch}
+                size = len(batch[{n_inp}])
                 with torch.set_grad_enabled(training):
-                    preds = model(*batch[:{n_inp}])
-                    loss = {loss}(preds, *batch[{n_inp}:])
+                    preds = model({inputs})
+                    loss = {loss}
                 if training:
+                    {schedule}
                     {before_backward}
                     {scaled}.backward()
-                    {after_backward}
-                    if stepping:
-                        opt.step()
-                        {after_step}
-                        opt.zero_grad()
+                    {step}
                 total = total.add_(loss.detach(), alpha=size) if count else loss.detach()*size
                 count += size
                 {after_batch}
@@ -132,8 +222,6 @@ def train(model, train_dl, valid_dl=None, n_epochs={n_epochs}):
             {after_epoch}
     return history
 '''
-_PLACES = ('before_fit', 'before_epoch', 'before_batch', 'before_backward', 'after_backward', 'after_step',
-           'after_batch', 'row', 'after_epoch')
 
 def _filled(values, places):
     "The text of the script: a place on a line of its own takes any number of lines, indented as it is"
@@ -145,6 +233,8 @@ def _filled(values, places):
     return '\n'.join(text) + '\n'
 
 # %% ../nbs/32_leaving.ipynb #17812bc4
+def _n_inp(learn): return max(getattr(o, 'n_inp', 1) for o in (learn, *learn.cbs))
+
 def _check_writable(learn):
     "Raise if the loop of `learn` is not that of the script"
     if type(learn) not in (Learner, TrainLearner):
@@ -154,17 +244,34 @@ def _check_writable(learn):
     batch = getattr(learn, 'batch', None)
     if batch is None and hasattr(learn.dls, 'train'):
         with no_trace(learn): batch = next(iter(learn.dls.train), None)
-    if batch is not None and not isinstance(batch, (tuple, list)):
+    if batch is None: return
+    if not isinstance(batch, (tuple, list)):
         kind = 'dictionaries' if isinstance(batch, Mapping) else f'of type {type(batch).__name__}'
         raise ValueError(f'as_script writes a loop for batches that are tuples, and these are {kind}')
+    n,kinds = len(batch) - _n_inp(learn),{type(part).__name__ for part in batch}
+    if n != 1: raise ValueError(f'as_script writes a loop for one target, and these batches have {n}')
+    if kinds != {'Tensor'}: raise ValueError(f'as_script writes a loop for tensors, and here are {kinds}')
 
-def _rate(learn):
-    "The rate of the last fit, or of the learner before its first one"
-    groups = getattr(learn.opt, 'param_groups', None) or [dict(lr=learn.lr)]
-    rates = {group.get('initial_lr', group['lr']) for group in groups}
-    if len(rates) > 1:
-        raise ValueError(f'as_script writes one rate for all, and the groups have {sorted(rates)}')
-    return rates.pop()
+def _lines(cb, learn):
+    "What a callback says of itself, unless a subclass has changed what it does"
+    name = type(cb).__name__
+    for cls in type(cb).__mro__:
+        if 'script' in vars(cls): return cb.script(learn)
+        changed = [event for event in EVENTS if event in vars(cls)]
+        if changed and hasattr(cb, 'script'):
+            raise ValueError(f'as_script can not write out {name}: it changes {changed[0]}, and not `script`')
+    raise ValueError(f'as_script can not write out {name}: it has no method `script`')
+
+def _settings(learn):
+    "The optimizer's parameter group, which has the rate of the last fit"
+    groups = getattr(learn.opt or learn._new_opt(), 'param_groups', [{}])
+    if len(groups) == 1: return groups[0]
+    raise ValueError(f'as_script writes an optimizer with one group, and this one has {len(groups)} groups')
+def _rate(learn): return _settings(learn).get('initial_lr', _settings(learn).get('lr'))
+
+# %% ../nbs/32_leaving.ipynb #5c7d1e04
+_PLACES = '''before_fit after_opt before_epoch before_batch schedule before_backward before_step after_step
+    after_batch row after_epoch'''.split()
 
 @patch
 def as_script(self:Learner,
@@ -172,20 +279,22 @@ def as_script(self:Learner,
 )->str:
     "This training as a plain PyTorch script: `train(model, train_dl, valid_dl)` gives the same numbers"
     _check_writable(self)
-    (opt_line,opt),(loss_line,loss) = _named(self.opt_func),_named(self.loss_func)
-    places,imports,first = {place: [] for place in _PLACES},{*opt_line.split('\n'), loss_line},[]
+    n_inp,inputs = _n_inp(self),', '.join(f'batch[{i}]' for i in range(_n_inp(self)))
+    opt_line,opt = _called(self.opt_func, 'model.parameters()', _literal(_rate(self)))
+    loss_line,loss = _called(self.loss_func, 'preds', f'batch[{n_inp}]')
+    places = {place: [] for place in _PLACES}
+    imports,functions = ['import torch', opt_line, loss_line],{}
     for cb in sorted(self.cbs, key=lambda cb: getattr(cb, 'order', 0)):
-        if not hasattr(cb, 'script'):
-            raise ValueError(f'as_script can not write out {type(cb).__name__}: it has no method `script`')
-        lines = dict(cb.script(self))
-        imports |= set(lines.pop('imports', ()))
-        first += lines.pop('first_after_backward', [])
+        lines = dict(_lines(cb, self))
+        imports += lines.pop('imports', [])
+        for name,text in lines.pop('functions', {}).items():
+            if functions.setdefault(name, text) != text:
+                raise ValueError(f'as_script found two functions that are named {name}')
         for place,new in lines.items(): places[place] += new
-    places['after_backward'] = first + places['after_backward']
-    places['imports'] = sorted(imports)
-    n_inp = max(getattr(o, 'n_inp', 1) for o in (self, *self.cbs))
-    scaled = 'scaled' if places['before_backward'] else 'loss'
-    opt = f'{opt}(model.parameters(), {_rate(self)!r})'
-    n_epochs = n_epochs or getattr(self, 'n_epochs', 1)
-    values = dict(n_epochs=n_epochs, loss=loss, n_inp=n_inp, opt=opt, scaled=scaled)
-    return _filled(values, places)
+    step = [*places.pop('before_step'), 'opt.step()', *places.pop('after_step'), 'opt.zero_grad()']
+    places['step'] = ['if stepping:', *('    ' + line for line in step)] if _accumulates(self) else step
+    if places['schedule']: places['schedule'].insert(0, 'pos = (epoch*len(dl) + i) / (n_epochs*len(dl))')
+    places['imports'] = sorted(set(imports), key=lambda line: (line.startswith('from'), line))
+    places['functions'] = [f'\n{text}\n' for text in functions.values()]
+    return _filled(dict(n_epochs=n_epochs or getattr(self, 'n_epochs', 1), opt=opt, loss=loss, n_inp=n_inp,
+                        inputs=inputs, scaled='scaled' if _accumulates(self) else 'loss'), places)

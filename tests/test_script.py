@@ -1,67 +1,150 @@
-"The same training as a script"
-import subprocess, sys, textwrap
+"The same training as a script, run where miniai can't be imported"
+import json, runpy, subprocess, sys
+from copy import deepcopy
 from functools import partial
-import pytest, torch
-from miniai import losses
+import pytest, torch, torch.nn.functional as F
+from torch import nn
+from torch.optim import lr_scheduler as lrs
+from miniai import losses, optim
 from miniai.learner import (
-    AccumulateCB, Callback, CheckpointCB, ClipGradCB, DeviceCB, LogCB, MetricsCB, MomentumLearner, ProgressCB)
-from miniai.optim import SGD
+    Accuracy, AccumulateCB, Callback, CheckpointCB, ClipGradCB, DeviceCB, Learner, LogCB, MetricsCB,
+    MomentumLearner, ProgressCB, SaveBestCB, SingleBatchCB, TrainCB, TrainLearner)
+from miniai.sched import (
+    BatchSchedCB, EpochSchedCB, OneCycle, ParamScheduler, RecorderCB, annealer, combine_scheds, sched_cos,
+    sched_exp, sched_lin, sched_no)
+from miniai.tools.drawn import drawn_dd
 from tests.conftest import ROOT
-from tests.small import Quiet, batches, make, net
+from tests.small import Dls, Quiet, batches, make
+
+RUN = '''
+import importlib, json, sys
+sys.modules['miniai'] = None  # whoever imports it gets an error
+import torch
+class Replay:
+    "Gives the batches of an epoch, and at the next call those of the next epoch"
+    def __init__(self, epochs): self.epochs,self.given = epochs,0
+    def __len__(self): return len(self.epochs[0])
+    def __iter__(self):
+        self.given += 1
+        return iter(self.epochs[self.given - 1])
+found = {}
+for name,(model,train,valid) in torch.load('start.pt', weights_only=False).items():
+    torch.manual_seed(42)
+    found[name] = importlib.import_module(name).train(model, Replay(train), Replay(valid))
+assert not [n for n in sys.modules if n.startswith('miniai.')]
+print(json.dumps(found))
+'''
 
 
-def script(code):
-    return subprocess.run([sys.executable, '-c', textwrap.dedent(code)], cwd=ROOT, capture_output=True,
-                          text=True, timeout=120)
+class Kept(Callback):
+    "Keeps each batch, before anyone changes it"
+    order = -10
+    def before_fit(self, learn): self.parts = {True: [], False: []}
+    def before_epoch(self, learn): self.parts[learn.training].append([])
+    def before_batch(self, learn): self.parts[learn.training][-1].append(list(learn.batch))
 
 
-SCRIPTED = dict(plain='', clipped='ClipGradCB(0.1)', accumulated='AccumulateCB(3)',
-                both='AccumulateCB(2), ClipGradCB(0.05)',
-                more='DeviceCB("cpu"), ProgressCB(), TrainCB()')
+def run_alone(folder, learners, n_epochs=3):
+    "Train each, and each one's script in a process without miniai: rows of both"
+    start,ours,before = {},{},{}
+    for name,learn in learners.items():
+        model,kept = deepcopy(learn.model),Kept()
+        before[name] = learn.as_script(n_epochs)
+        torch.manual_seed(42)
+        learn.fit(n_epochs, cbs=kept)
+        after = learn.as_script()
+        assert after == before[name] or 'OneCycleLR' in after  # which sets the optimizer's own rate anew
+        (folder/f'{name}.py').write_text(after, encoding='utf-8')
+        (folder/f'{name}_before.py').write_text(before[name], encoding='utf-8')
+        for found in (name, f'{name}_before')[:1 + (after != before[name])]:
+            start[found],ours[found] = (deepcopy(model), kept.parts[True], kept.parts[False]),learn.history
+    torch.save(start, folder/'start.pt')
+    (folder/'run.py').write_text(RUN, encoding='utf-8')
+    res = subprocess.run([sys.executable, 'run.py'], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert res.returncode == 0, res.stderr
+    return ours,json.loads(res.stdout.splitlines()[-1])
 
 
-def test_as_script_gives_the_same_numbers_in_a_fresh_process(tmp_path):
-    ours = script(f'''
-        import json
-        from miniai.losses import accuracy
-        from functools import partial
-        from miniai.learner import *
-        from miniai.learner import AccumulateCB, ClipGradCB
-        from torch.optim import SGD
-        from tests.small import Quiet, batches, make
-        from tests.test_script import SCRIPTED
-        losses = {{}}
-        for name,cbs in SCRIPTED.items():
-            cbs = [Quiet(accuracy=Accuracy(), share=accuracy), *eval(f'[{{cbs}}]')]
-            learn = make(cbs, batches(7), opt_func=partial(SGD, momentum=0.9))
-            open(f'{tmp_path}/train_{{name}}.py', 'w').write(learn.as_script(2))
-            learn.fit(2)
-            losses[name] = [[r[k] for k in ('loss', 'accuracy', 'share')] for r in learn.history]
-        print(json.dumps(losses))''')
-    assert ours.returncode == 0, ours.stderr
-    theirs = script(f'''
-        import importlib, json, sys; sys.path.insert(0, {str(tmp_path)!r})
-        from tests.small import batches, net
-        start = {{name: (net(), batches(7), batches(3, seed=1)) for name in {list(SCRIPTED)}}}
-        for name in [n for n in sys.modules if n.partition('.')[0] == 'miniai']: del sys.modules[name]
-        sys.modules['miniai'] = None  # whoever imports it gets an error
-        losses = {{}}
-        for name in start:
-            history = importlib.import_module(f'train_{{name}}').train(*start[name])
-            losses[name] = [[r[k] for k in ('loss', 'accuracy', 'share')] for r in history]
-        print(json.dumps(losses))''')
-    assert theirs.returncode == 0, theirs.stderr
-    assert ours.stdout.splitlines()[-1] == theirs.stdout.splitlines()[-1]
+def numbers(rows): return [{k: v for k,v in r.items() if k not in ('time', 'fit')} for r in rows]
 
 
-def test_ours_and_torchs_optimizer_agree_to_rounding():
-    learn = make([Quiet()], batches(7), loss_func=losses.cross_entropy, opt_func=partial(SGD, momentum=0.9))
-    text,place = learn.as_script(2),{}
-    assert 'miniai' not in text.partition('def train')[0].replace('miniai Learner', '')
-    exec(text, place)
-    rows = place['train'](net(), batches(7), batches(3, seed=1))
-    learn.fit(2)
-    assert [r['loss'] for r in rows] == pytest.approx([r['loss'] for r in learn.history], rel=1e-6)
+def loss(rows): return [r['loss'] for r in rows]
+
+
+def half(pos): return 0.1 if pos < 0.5 else 0.05
+@annealer
+def sched_poly(start, end, pos): return start + (end-start)*pos**2
+
+
+nested = combine_scheds([0.5, 0.5], [sched_lin(0.1, 0.2), sched_exp(0.2, 0.01)])
+CBS = dict(
+    plain=lambda: [], clipped=lambda: [ClipGradCB(0.1)], accumulated=lambda: [AccumulateCB(3)],
+    both=lambda: [AccumulateCB(2), ClipGradCB(0.05)],
+    more=lambda: [DeviceCB('cpu'), TrainCB(), RecorderCB()],
+    line=lambda: [ParamScheduler('lr', sched_lin(0.1, 0.))],
+    cosine=lambda: [ParamScheduler('lr', [sched_cos(0.1, 0.)])],
+    factor=lambda: [ParamScheduler('lr', sched_exp(0.1, 0.001))],
+    flat=lambda: [ParamScheduler('weight_decay', sched_no(0.1, 0.))],
+    own=lambda: [ParamScheduler('lr', sched_poly(0.1, 0.))],
+    own_function=lambda: [ParamScheduler('lr', half), ParamScheduler('momentum', sched_lin(0.5, 0.9))],
+    combined=lambda: [ParamScheduler('lr', combine_scheds(
+        [0.3, 0, 0.5, 0.2], [sched_lin(0.01, 0.1), half, nested, sched_cos(0.05, 0)]))],
+    cycle=lambda: [OneCycle()], cycle_rate=lambda: [OneCycle(0.3, pct_start=0.4, moms=None)],
+    cycle_accumulated=lambda: [OneCycle(), AccumulateCB(3), ClipGradCB(0.1)],
+    torch_cosine=lambda: [BatchSchedCB(partial(lrs.CosineAnnealingLR, T_max=21))],
+    torch_cycle=lambda: [BatchSchedCB(partial(lrs.OneCycleLR, max_lr=0.2, total_steps=21))],
+    torch_accumulated=lambda: [BatchSchedCB(partial(lrs.ExponentialLR, gamma=0.5)), AccumulateCB(2)],
+    torch_step=lambda: [EpochSchedCB(partial(lrs.StepLR, step_size=1, gamma=0.1))],
+    torch_plateau=lambda: [EpochSchedCB(partial(lrs.ReduceLROnPlateau, patience=0, threshold=1.))])
+OPTS = dict(SGD=dict(momentum=0.9, weight_decay=0.01), RMSprop={}, Adam=dict(betas=(0.8, 0.99)), AdamW={})
+
+
+def test_with_torchs_optimizers_all_numbers_are_equal_to_the_last_bit(tmp_path):
+    usual = partial(torch.optim.SGD, momentum=0.9)
+    def made(cbs, opt_func=usual, **kwargs):
+        measured = Quiet(a=Accuracy(), b=losses.accuracy, c=F.cross_entropy)
+        return make([measured, *cbs], batches(7), opt_func=opt_func, **kwargs)
+    learners = {name: made(f()) for name,f in CBS.items()}
+    learners['adam_cycle'] = made([OneCycle()], opt_func=torch.optim.Adam, lr=0.01)
+    learners['smooth'] = made([], loss_func=partial(F.cross_entropy, label_smoothing=0.1))
+    learners['object'] = made([], loss_func=nn.CrossEntropyLoss(), cls=TrainLearner)
+    two = [(torch.randn(8, 6), torch.randn(8, 6), torch.randint(3, (8,))) for _ in range(3)]
+    learners['two_inputs'] = Learner(nn.Bilinear(6, 6, 3), Dls(two, two), F.cross_entropy, n_inp=2,
+                                     cbs=[Quiet(a=Accuracy())], opt_func=torch.optim.SGD)
+    ours,theirs = run_alone(tmp_path, learners)
+    for name in ours: assert numbers(ours[name]) == theirs[name], name
+
+
+def test_with_our_optimizers_losses_are_equal_to_rounding(tmp_path):
+    def made(name, cbs):
+        opt_func = partial(getattr(optim, name), **OPTS[name])
+        return make([Quiet(), *cbs], batches(7), lr=0.01, loss_func=losses.cross_entropy, opt_func=opt_func)
+    learners = {f'{name}_{sched}': made(name, CBS[sched]()) for name in OPTS for sched in ('plain', 'cycle')}
+    for learn in learners.values():
+        text = learn.as_script(2)
+        assert 'import miniai' not in text and 'from miniai' not in text
+        assert f'from torch.optim import {learn.opt_func.func.__name__}\n' in text
+    ours,theirs = run_alone(tmp_path, learners)
+    for name in ours: assert loss(theirs[name]) == pytest.approx(loss(ours[name]), rel=1e-6), name
+
+
+@pytest.mark.parametrize('opt_func', [None, torch.optim.AdamW])
+def test_the_training_of_examples_train(opt_func, tmp_path, monkeypatch):
+    from miniai import datasets
+    small = drawn_dd('digits', 320, 100)
+    def not_yet(learn, n_epochs): raise KeyboardInterrupt(learn)
+    monkeypatch.setattr(datasets, 'get_data', lambda name: small)
+    monkeypatch.setattr(sys, 'argv', ['train.py'])
+    with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt) as stopped:
+        m.setattr(Learner, 'fit', not_yet)
+        runpy.run_path(str(ROOT/'examples/train.py'))
+    learn = stopped.value.args[0]
+    if opt_func: learn.opt_func = opt_func
+    learn.dls = Dls(list(learn.dls.train), list(learn.dls.valid))  # no shuffle between the masks of Dropout
+    ours,theirs = run_alone(tmp_path, dict(train=learn), 2)
+    ours,theirs = numbers(ours['train']),theirs['train']
+    if opt_func: assert ours == theirs
+    else: assert loss(theirs) == pytest.approx(loss(ours), rel=1e-6)
 
 
 def test_the_rate_is_that_of_the_last_fit():
@@ -80,13 +163,48 @@ def test_batches_that_are_dictionaries_are_refused():
 
 
 def test_every_callback_says_its_lines_in_this_module():
-    for cls in (MetricsCB, ProgressCB, DeviceCB, ClipGradCB, AccumulateCB, LogCB, CheckpointCB):
+    for cls in (MetricsCB, ProgressCB, DeviceCB, ClipGradCB, AccumulateCB, LogCB, CheckpointCB,
+                ParamScheduler, OneCycle, BatchSchedCB, EpochSchedCB, RecorderCB):
         assert cls.script.__module__ == 'miniai.script'
 
 
-def test_as_script_refuses_by_name():
-    class StrangeCB(Callback):
-        def before_fit(self, learn): pass
-    with pytest.raises(ValueError, match='StrangeCB'): make([StrangeCB()]).as_script()
-    with pytest.raises(ValueError, match='lambda'): make(loss_func=lambda p,t: 0).as_script()
-    with pytest.raises(ValueError, match='MomentumLearner'): make(cls=MomentumLearner).as_script()
+class StrangeCB(Callback):
+    def before_fit(self, learn): pass
+class Elsewhere(DeviceCB):
+    def before_batch(self, learn): learn.batch = [t*2 for t in learn.batch]
+def two_groups(params, lr): return torch.optim.SGD([dict(params=[p]) for p in params], lr)
+factor = 2
+def uses(pos): return factor*pos
+def steps(opt): return lrs.StepLR(opt, 1)
+
+
+REFUSED = dict(
+    stranger=('StrangeCB.*no method', dict(cbs=[StrangeCB()])),
+    subclass=('Elsewhere: it changes before_batch', dict(cbs=[Elsewhere()])),
+    one_batch=('SingleBatchCB', dict(cbs=[SingleBatchCB()])),
+    loss=('lambda', dict(loss_func=lambda p,t: 0)),
+    no_loss=('loss_func is None', dict(loss_func=None)),
+    arguments=('CrossEntropyLoss.*partial', dict(loss_func=nn.CrossEntropyLoss(label_smoothing=0.1))),
+    tensor=(r'not tensor\(', dict(loss_func=partial(F.cross_entropy, weight=torch.ones(3)))),
+    learner=('MomentumLearner', dict(cls=MomentumLearner)),
+    groups=('has 4 groups', dict(opt_func=two_groups)),
+    targets=('one target, and these batches have 2', dict(train=[(x, y, y) for x,y in batches()])),
+    parts=('list', dict(train=[(x, [y]) for x,y in batches()])),
+    metric=('metric top 1', dict(cbs=[Quiet(**{'top 1': Accuracy()})])),
+    schedule=('lambda.*def', dict(cbs=[ParamScheduler('lr', lambda pos: 0.1)])),
+    uses=('uses: it uses factor', dict(cbs=[ParamScheduler('lr', uses)])),
+    object=('schedule functools.partial', dict(cbs=[ParamScheduler('lr', partial(max, 1))])),
+    twice=('two functions that are named lr_at', dict(cbs=[OneCycle(), OneCycle(1.)])),
+    torch_lambda=('lambda.*partial', dict(cbs=[BatchSchedCB(lambda opt: lrs.StepLR(opt, 1))])),
+    torch_function=(r'not <function', dict(cbs=[BatchSchedCB(partial(lrs.LambdaLR, lr_lambda=half))])),
+    torch_two=("one of torch's schedulers", dict(cbs=[BatchSchedCB(steps), EpochSchedCB(steps)])))
+
+
+@pytest.mark.parametrize('name', REFUSED)
+def test_what_it_can_not_write_is_refused_by_name(name):
+    match,kwargs = REFUSED[name]
+    with pytest.raises(ValueError, match=match): make(**kwargs).as_script()
+
+
+def test_a_model_of_the_best_epoch_is_refused(tmp_path):
+    with pytest.raises(ValueError, match='SaveBestCB'): make([SaveBestCB(tmp_path/'best.pt')]).as_script()
