@@ -1,66 +1,63 @@
 "Checks of lesson 32_leaving"
-import collections, functools, json, os.path, types
 import torch
+from ..metrics import MetricsCB
+from ..sched import ParamScheduler, sched_lin
+from ..script import Learner
 from .kit import Case, check, require, same
 
-@check('import lines')
-def check_import_line(f):  # A function from a function or class to a line of Python
-    "Check lines that import functions and classes"
-    def works(x):
+class _Silent(MetricsCB):
+    def _log(self, d): pass
+
+def _batches():
+    g = torch.Generator().manual_seed(0)
+    return [(torch.randn(n, 3, generator=g), torch.randn(n, 1, generator=g)) for n in (4, 4, 2)]
+
+def _losses(cb):
+    "The losses of a Learner with `cb`, and those of its script"
+    torch.manual_seed(0)
+    first,second = (torch.nn.Linear(3, 1) for _ in range(2))
+    second.load_state_dict(first.state_dict())
+    cbs = [_Silent(), ParamScheduler('lr', sched_lin(0.1, 0.)), cb]
+    learn = Learner(first, (_batches(), _batches()), torch.nn.functional.mse_loss, 0.1, cbs, torch.optim.SGD)
+    learn.fit(2)
+    text,place = learn.as_script(),{'print': lambda row: None}
+    try:
+        exec(text, place)
+        rows = place['train'](second, _batches(), _batches())
+    except Exception as e:
+        hint = 'Each line must run where `self` is not known: write the number into it.'
+        require(False, f'the script fails: {type(e).__name__}: {e}', text, hint=hint)
+    return [r['loss'] for r in learn.history],[r['loss'] for r in rows]
+
+@check('a callback that can leave')
+def check_leaving(cls):  # A callback class that is made with the amount
+    "Check that the script of a Learner with the callback gives the Learner's losses"
+    def case(amount):
+        def run(cls):
+            lines = cls(amount).script(None)
+            is_table = isinstance(lines, dict) and all(isinstance(v, list) for v in lines.values())
+            require(is_table, 'a dictionary of lists is needed', amount, lines,
+                    hint='A place, and a list of lines: dict(before_batch=[…]).')
+            ours,theirs = _losses(cls(amount))
+            same(torch.tensor(theirs[::2]), torch.tensor(ours[::2]), 'training losses')
+            same(torch.tensor(theirs[1::2]), torch.tensor(ours[1::2]), 'validation losses')
+        hint = 'Both parts of an epoch run the line: ask `training`, and write the amount as a number.'
+        return Case(f'Shift({amount})', run, hint)
+    return [case(0.5), case(-2.)]
+
+@check('the place where two runs part')
+def check_parting(f):  # A function of two lists of numbers and `rel` to an index or None
+    "Check the first place at which two lists of losses differ"
+    def case(name, ours, theirs, want, hint, **kwargs):
         def run(f):
-            line,place = f(x),{}
-            require(isinstance(line, str), f'a {type(line).__name__} came, not a text', x,
-                    hint='Return the line.')
-            try: exec(line, place)
-            except Exception as e:
-                hint = f'The name is {x.__name__}, the module {x.__module__}.'
-                require(False, f'{line!r} fails: {type(e).__name__}: {e}', x, hint=hint)
-            require(place.get(x.__name__) is x, f'{line!r} does not import it by its name', x,
-                    hint="'from … import …' with __module__ and __name__.")
-        return Case(f'{x.__module__}.{x.__name__}', run, "f'from {f.__module__} import {f.__name__}'")
-    def refused(name, x, hint):
-        def run(f):
-            try: got = f(x)
-            except ValueError: return
-            require(False, 'no ValueError came', name, got, 'a ValueError', hint)
+            got = f(list(ours), list(theirs), **kwargs)
+            require(got == want and type(got) is type(want), f'{got!r} came', (ours, theirs), got, want, hint)
         return Case(name, run, hint)
-    def inner(): pass
-    main = types.FunctionType(inner.__code__, dict(__name__='__main__'), 'train')
-    main.__module__,main.__qualname__ = '__main__','train'
-    return [works(torch.optim.SGD), works(json.dumps), works(os.path.join), works(collections.OrderedDict),
-            refused('a lambda', lambda x: x, "Its name is '<lambda>', which nobody can import."),
-            refused('inside a function', inner,
-                    "Its __qualname__ has '<locals>' in it: it can't be imported."),
-            refused('from __main__', main, "What was written in a notebook or script is in '__main__'."),
-            refused('a partial', functools.partial(print, 1),
-                    'It has no __qualname__: use getattr with a default.')]
-
-@check('template')
-def check_fill(f):  # A function of a template and the lines for its places
-    "Check that places are filled, and lines indented"
-    def case(name, template, places, want, hint):
-        def flat(): return '\n'.join(_flat(template, places))
-        def first_only():
-            text = template
-            for place,lines in places.items(): text = text.replace(f'{{{place}}}', '\n'.join(lines))
-            return text
-        mistakes = {'Each line gets the indentation of its place.': flat,
-                    'Not only the first line: indent all of them.': first_only}
-        if 'braces' in name: mistakes = {}
-        return Case(name, lambda f: same(f(template, places), want, (template, places), mistakes=mistakes),
-                    hint)
-    loop = 'for x in xs:\n    {body}\n    print(x)'
-    return [case('no place', 'a = 1\nb = 2', {}, 'a = 1\nb = 2', 'Lines that are no place stay as they are.'),
-            case('one line', loop, dict(body=['y = x']), 'for x in xs:\n    y = x\n    print(x)',
-                 'Put the line where its place is.'),
-            case('two lines', loop, dict(body=['y = x', 'z = y']),
-                 'for x in xs:\n    y = x\n    z = y\n    print(x)',
-                 'Each line gets the spaces that stand before the place.'),
-            case('none', loop, dict(body=[]), 'for x in xs:\n    print(x)',
-                 'An empty list leaves no line, not even an empty one.'),
-            case('braces elsewhere', 'd = {a}\n{b}', dict(a=['1'], b=['e = {}']), 'd = {a}\ne = {}',
-                 'Only a line that is nothing but {name} is a place: str.format would fill others too.')]
-
-def _flat(template, places):
-    for line in template.split('\n'): yield from places.get(line.strip()[1:-1],
-                                                            [line]) if '{' in line else [line]
+    return [case('equal', [2., 1.], [2., 1.], None, 'Nothing differs: None.'),
+            case('the first', [2., 1., .5], [2., 1.1, .9], 1, 'The first place, not the largest difference.'),
+            case('rounding', [2., 1.], [2., 1 + 1e-8], None, 'A difference below rel does not count.'),
+            case('large numbers', [2e6, 1e6], [2e6 + 1, 1e6], None, 'Measure it by the size of ours.'),
+            case('downwards', [2., 1.], [2., .5], 1, 'A smaller loss is a difference too: take abs.'),
+            case('negative', [-2., -1.], [-2., -1.], None, 'The size of a negative loss is its abs.'),
+            case('shorter', [2., 1.], [2.], 1, 'One list ends: there they part.'),
+            case('rel', [2., 1.], [2., 1.05], None, 'Use rel as it is given.', rel=0.1)]

@@ -1,75 +1,80 @@
 "Solutions of lesson 32's exercises, and the answers that people give instead"
-import re
-from miniai.check.script import check_fill, check_import_line
+import math
+from itertools import zip_longest
+from miniai.check.script import check_leaving, check_parting
+from miniai.loop import Callback
 
 
-def by_names(f):
-    module,name = getattr(f, '__module__', None),getattr(f, '__qualname__', '<none>')
-    if module in (None, '__main__') or '<' in name: raise ValueError(f'{f!r} has no name to import')
-    return f'from {module} import {name}'
-def by_trying(f):
-    import importlib
-    try: found = getattr(importlib.import_module(f.__module__), f.__name__)
-    except (AttributeError, ImportError) as e: raise ValueError(str(e)) from e
-    if found is not f or f.__module__ == '__main__':
-        raise ValueError('it is not what its module has by that name')
-    return f'from {f.__module__} import {f.__name__}'
-def never_refuses(f): return f'from {getattr(f, "__module__", "x")} import {getattr(f, "__name__", "x")}'
-def main_too(f):
-    if '<' in getattr(f, '__qualname__', '<'): raise ValueError('no name')
-    return f'from {f.__module__} import {f.__name__}'
-def only_module(f):
-    by_names(f)
-    return f'import {f.__module__}'
-def type_error(f):
-    try: return by_names(f)
-    except ValueError as e: raise TypeError(str(e)) from e
-def no_return(f): by_names(f)
+class Shift(Callback):
+    def __init__(self, amount): self.amount = amount
+    def before_batch(self, learn):
+        if learn.training: learn.batch = [learn.batch[0] + self.amount, learn.batch[1]]
+class ByBatch(Shift):
+    def script(self, learn):
+        return dict(before_batch=[f'if training: batch = [batch[0] + {self.amount}, batch[1]]'])
+class InTwoLines(Shift):
+    def script(self, learn):
+        return dict(before_batch=['x,y = batch', f'batch = [x + {self.amount!r} if training else x, y]'])
+class AtTheStart(Shift):
+    def script(self, learn):
+        return dict(before_fit=[f'amount = {self.amount}'],
+                    before_batch=['if training:', '    batch = [batch[0] + amount, *batch[1:]]'])
+class BothParts(Shift):
+    def script(self, learn): return dict(before_batch=[f'batch = [batch[0] + {self.amount}, batch[1]]'])
+class NoLines(Shift):
+    def script(self, learn): return {}
+class Itself(Shift):
+    def script(self, learn):
+        return dict(before_batch=['if training: batch = [batch[0] + self.amount, batch[1]]'])
+class OneNumber(Shift):
+    def script(self, learn): return dict(before_batch=['if training: batch = [batch[0] + 0.5, batch[1]]'])
+class OneText(Shift):
+    def script(self, learn):
+        return dict(before_batch=f'if training: batch = [batch[0] + {self.amount}, batch[1]]')
+class OnlyLines(Shift):
+    def script(self, learn): return [f'if training: batch = [batch[0] + {self.amount}, batch[1]]']
+class TheLearner(Shift):
+    def script(self, learn):
+        return dict(before_batch=[f'if learn.training: batch = [batch[0] + {self.amount}, batch[1]]'])
 
 
-def by_lines(template, places):
-    found = []
-    for line in template.split('\n'):
-        name = line.strip()[1:-1]
-        if line.strip() == f'{{{name}}}' and name in places:
-            found += [line[:line.index('{')] + new for new in places[name]]
-        else: found.append(line)
-    return '\n'.join(found)
-def by_regex(template, places):
-    def put(match): return ''.join(f'{match[1]}{line}\n' for line in places[match[2]])
-    names = '|'.join(map(re.escape, places))
-    return re.sub(rf'^( *)\{{({names})\}}\n', put, template + '\n', flags=re.M)[:-1] if places else template
-def flat(template, places):
-    found = []
-    for line in template.split('\n'):
-        found += places.get(line.strip()[1:-1], [line]) if line.strip().startswith('{') else [line]
-    return '\n'.join(found)
-def first_only(template, places):
-    for name,lines in places.items(): template = template.replace(f'{{{name}}}', '\n'.join(lines))
-    return template
-def empty_lines(template, places):
-    found = []
-    for line in template.split('\n'):
-        name = line.strip()[1:-1]
-        if line.strip()[:1] != '{' or name not in places: found.append(line)
-        else: found.append('\n'.join(line[:line.index('{')] + new for new in places[name]))
-    return '\n'.join(found)
-def by_format(template, places): return template.format(**{name: lines[0] for name,lines in places.items()})
-def everywhere(template, places):
-    found = []
-    for line in template.split('\n'):
-        hit = next((n for n in places if f'{{{n}}}' in line), None)
-        found += [line.replace(f'{{{hit}}}', new) for new in places[hit]] if hit else [line]
-    return '\n'.join(found)
+def by_loop(ours, theirs, rel=1e-6):
+    for i in range(max(len(ours), len(theirs))):
+        if i >= min(len(ours), len(theirs)): return i
+        if abs(ours[i] - theirs[i]) > rel*abs(ours[i]): return i
+    return None
+def by_next(ours, theirs, rel=1e-6):
+    pairs = enumerate(zip_longest(ours, theirs, fillvalue=math.inf))
+    return next((i for i,(a,b) in pairs if not abs(a - b) <= rel*min(abs(a), 1e300)), None)
+def by_math(ours, theirs, rel=1e-6):
+    for i,(a,b) in enumerate(zip(ours, theirs)):
+        if not math.isclose(a, b, rel_tol=rel): return i
+    return None if len(ours) == len(theirs) else min(len(ours), len(theirs))
+def exact(ours, theirs, rel=1e-6):
+    return next((i for i,(a,b) in enumerate(zip(ours, theirs)) if a != b), None)
+def absolute(ours, theirs, rel=1e-6):
+    return next((i for i,(a,b) in enumerate(zip(ours, theirs)) if abs(a - b) > rel), None)
+def largest(ours, theirs, rel=1e-6):
+    gaps = [abs(a - b) for a,b in zip(ours, theirs)]
+    return gaps.index(max(gaps)) if max(gaps) > rel*ours[0] else None
+def one_way(ours, theirs, rel=1e-6):
+    return next((i for i,(a,b) in enumerate(zip(ours, theirs)) if b - a > rel*abs(a)), None)
+def zipped(ours, theirs, rel=1e-6):
+    return next((i for i,(a,b) in enumerate(zip(ours, theirs)) if abs(a - b) > rel*abs(a)), None)
+def no_abs(ours, theirs, rel=1e-6):
+    return next((i for i,(a,b) in enumerate(zip(ours, theirs)) if abs(a - b) > rel*a), None)
+def own_rel(ours, theirs, rel=1e-6): return by_loop(ours, theirs, 1e-6)
+def false(ours, theirs, rel=1e-6):
+    found = by_loop(ours, theirs, rel)
+    return False if found is None else found
 
 
 EXERCISES = [
-    (check_import_line, [by_names, by_trying],
-     [(never_refuses, 'nobody can import'), (main_too, '__main__'), (only_module, 'from … import'),
-      (type_error, 'ValueError'),
-      (no_return, 'Return the line')]),
-    (check_fill, [by_lines, by_regex],
-     [(flat, 'indentation'), (first_only, 'indent all of them'), (empty_lines, 'leaves no line'),
-      (by_format, 'spaces that stand before'),
-      (everywhere, 'nothing but')]),
+    (check_leaving, [ByBatch, InTwoLines, AtTheStart],
+     [(BothParts, 'ask `training`'), (NoLines, 'Both parts'), (Itself, 'write the number into it'),
+      (OneNumber, 'write the amount'), (OneText, 'a list of lines'), (OnlyLines, 'a list of lines'),
+      (TheLearner, 'where `self` is not known')]),
+    (check_parting, [by_loop, by_next, by_math],
+     [(exact, 'below rel'), (absolute, 'size of ours'), (largest, 'not the largest'), (one_way, 'take abs'),
+      (zipped, 'there they part'), (no_abs, 'is its abs'), (own_rel, 'as it is given'), (false, 'None')]),
 ]
