@@ -12,6 +12,7 @@ def _segment_case(name, *numbers, hint=''):
     want = to(min(max(t, 0.), 1.))
     mistakes = {'This is the distance to the endless line: hold `t` between 0 and 1.': to(t),
                 'This is how far the nearer end is: a place between can be closer.': min(to(0.), to(1.)),
+                'This is `t`, a share of the way: go there, and measure.': min(max(t, 0.), 1.),
                 'This is the square of the distance: take the root.': want**2}
     given = 'p=({:g},{:g}) a=({:g},{:g}) b=({:g},{:g})'.format(*numbers)
     return Case(name, lambda f: same(f(*numbers), want, given, mistakes=mistakes), hint)
@@ -26,9 +27,8 @@ def check_segment_distance(f):  # Your function of px, py, ax, ay, bx, by
     yield _segment_case('beyond its end', 13, 4, 0, 0, 10, 0, hint='What is closest when `t` is above 1?')
     yield _segment_case('a slanted one', 10, 8, 8, 22, 22, 8)
     yield _segment_case('a dot', 3, 4, 0, 0, 0, 0, hint='Both ends are one point, `t` is 0/0: any will do.')
-    g = rng(1)
-    for i in range(5):
-        yield _segment_case(f'numbers by chance, {i+1}', *(torch.rand(6, generator=g)*28).tolist())
+    for i,numbers in enumerate((torch.rand(5, 6, generator=rng(1))*28).tolist(), 1):
+        yield _segment_case(f'numbers by chance, {i}', *numbers)
 
 def _climb_case(name, x, y, amount, hint=''):
     def run(f):

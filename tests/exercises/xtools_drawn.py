@@ -40,6 +40,9 @@ def only_start(px, py, ax, ay, bx, by):
 def no_dot(px, py, ax, ay, bx, by):
     t = ((px-ax)*(bx-ax)+(py-ay)*(by-ay))/((bx-ax)**2+(by-ay)**2)
     return distance(px, py, ax, ay, bx, by) if t == t else 0
+def only_t(px, py, ax, ay, bx, by):
+    length2 = (bx-ax)**2+(by-ay)**2
+    return min(max(((px-ax)*(bx-ax)+(py-ay)*(by-ay))/length2, 0), 1) if length2 else 0
 def stub(*args): raise NotImplementedError
 
 
@@ -64,7 +67,7 @@ PLUS,CROSS,A = '14,6 14,22 + 6,14 22,14','7,7 21,21 + 21,7 7,21','8,24 14,4 20,2
 EXERCISES = [
     (check_segment_distance, [distance, by_search, by_complex],
      [(endless, 'hold `t` between 0 and 1'), (ends_only, 'nearer end'), (no_root, 'take the root'),
-      (only_start, 'hold `t` between 0 and 1'),
+      (only_t, 'go there, and measure'), (only_start, 'hold `t` between 0 and 1'),
       (no_dot, 'Both ends are one point'), (stub, 'This is the stub')]),
     (check_climb, [climb, by_stack, by_loop],
      [(down, 'up is a smaller `y`'), (slant, 'sideways'), (from_edge, 'right of the middle'),
