@@ -20,15 +20,15 @@ from .tools.nested import first_tensor
 from .tools.slips import explained_loss, is_integer, kind, pick_loss
 
 # %% ../nbs/30_preflight.ipynb #87c02549
-def _check_inputs(xs):
-    "What is suspicious about the inputs"
+def _check_inputs(xs, what='inputs'):
+    "What is suspicious about the inputs, or the targets"
     for x in xs:
         if not x.is_floating_point() and x.dtype != torch.uint8 or not x.numel(): continue
         x = x.float()
         mean,std,largest = x.mean().item(),x.std(correction=0).item(),x.abs().max().item()
-        if not math.isfinite(largest): yield 'the inputs hold values that are no numbers (nan or inf)'
+        if not math.isfinite(largest): yield f'the {what} hold values that are no numbers (nan or inf)'
         elif abs(mean) > 5 or std > 5 or largest > 50:
-            yield (f'the inputs are not normalised: mean {mean:.3g}, deviation {std:.3g}; '
+            yield (f'the {what} are not normalised: mean {mean:.3g}, deviation {std:.3g}; '
                    'bring them near 0 and 1 (pixels: divide by 255)')
 
 def _check_samples(xs, targets):
@@ -92,7 +92,6 @@ def _check_targets(loss_func, preds, targ=None, *more):
 
 # %% ../nbs/30_preflight.ipynb #d1e3b7f6
 class _Found(Exception): "Carries sentences that say what is wrong"
-
 class _Watched:
     "A loss that looks at the first predictions and targets that it gets before it does its work"
     def __init__(self, f): self.f,self.got = f,None
@@ -107,7 +106,7 @@ class _Watched:
 
 class _Probe(Callback):
     "Keeps what some batches show"
-    order = -500  # it sees losses and gradients before anyone changes them
+    order,at = -500,None  # it sees losses and gradients before anyone changes them
     def __init__(self): self.losses,self.reached,self.used,self.marked = [],set(),set(),[]
 
     def before_fit(self, learn):
@@ -117,7 +116,7 @@ class _Probe(Callback):
         self.hooks = [m.register_forward_pre_hook(partial(self.enter, n)) for n,m in named]
     def enter(self, name, m, args):
         self.used.add(name)
-        self.at = f'the last layer: {name} ({type(m).__name__}), given {kind(first_tensor(args))}'
+        self.at = f"at {name or 'the model'} ({type(m).__name__}), given {kind(first_tensor(args))}"
     def after_predict(self, learn): self.preds,self.batch,self.at = first_tensor(learn.preds),learn.batch,None
     def after_backward(self, learn):
         self.losses.append(learn.loss.item())
@@ -153,7 +152,7 @@ def _check_grads(model, opt, probe):
     "Does each parameter get a gradient, which is used and cleared? Each with: is it a problem?"
     named = {n: p for n,p in model.named_parameters() if p.requires_grad}
     missed,alive = [n for n in named if n not in probe.reached],{n.rpartition('.')[0] for n in probe.reached}
-    dead = [n for n in missed if n.rpartition('.')[0] in probe.used - alive]
+    dead = [n for n in missed if n.rpartition('.')[0] in probe.used - alive and any(probe.losses)]
     if dead: yield True,f'no gradient reaches {some(dead)}: cut off by detach or .data, or a dead activation'
     other = [n for n in missed if n not in dead]
     if other: yield False,f'no gradient reaches {some(other)}: is it used at all?'
@@ -226,10 +225,10 @@ def _try(learn, batches, train, watch, what='first batch'):
     try: learn.fit(1, train=train, valid=not train, cbs=watch)
     except _Found: raise
     except Exception as e:
-        said = [f'{type(e).__name__}: {e}', *getattr(e, '__notes__', ()), *([watch.at] if watch.at else [])]
+        said = list(dict.fromkeys([f'{type(e).__name__}: {e}', *getattr(e, '__notes__', ()), watch.at or '']))
         if 'does not require grad' in str(e):
             said = ['the loss has no gradient: item(), argmax, detach, numpy or no_grad cut it off']
-        raise _Found(f"the {what} fails: {'; '.join(said)}") from e
+        raise _Found(f"the {what} fails: {'; '.join(filter(None, said))}") from e
     return watch
 
 def _first(dl, part):
@@ -278,7 +277,8 @@ def _look(learn, found, steps):
     found.add('train and eval mode', _check_modes(learn, batch, labels))
     set_rng_state(dice)  # the same masks and the like as at first, so that the losses can be compared
     again = _try(learn, [batch], True, _Probe())
-    doubts,first = list(_check_inputs(xs)),probe.losses[0]
+    floats,first = [t for t in targets if t.is_floating_point()],probe.losses[0]
+    doubts = [*_check_inputs(xs), *_check_inputs(floats, 'targets')]
     want = math.log(got[1].shape[1]) if labels else math.inf
     if first > 2*want + 0.5 and not doubts:
         doubts = [f'the first loss is {first:.3g}, not {want:.3g}: the last layer starts too large']
