@@ -149,7 +149,7 @@ def counts_the_argument_down(times, error=Exception):
     def decorate(f):
         @wraps(f)
         def wrapper(*args, **kwargs):
-            while times:
+            while times:  # noqa: F823
                 times -= 1
                 try: return f(*args, **kwargs)
                 except error:
