@@ -124,7 +124,7 @@ class _Probe(Callback):
         self.reached |= {n for n,p in params if p.grad.any()}
         self.kept = [n for n,p in self.marked if p.grad is not None and p.grad.isnan().all()]
         if self.kept: raise CancelFitException()
-        self.before = [(p, p.detach().clone(), p.grad.clone()) for _,p in params]
+        if not self.moved: self.before = [(p, p.detach().clone(), p.grad.clone()) for _,p in params]
     def after_step(self, learn):
         self.moved = self.moved or any(not torch.equal(p, before) for p,before,_ in self.before)
         self.stepped = {n: p.grad.clone() for n,p in learn.model.named_parameters() if p.grad is not None}
