@@ -16,6 +16,7 @@ from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, default_collate
 from .training import *
 from .datasets import *
+from .conv import *
 from .learner import *
 from .sgd import *
 import datasets

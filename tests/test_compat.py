@@ -18,6 +18,7 @@ FORBIDDEN = {'DataLoader', 'Subset', 'Sampler', 'x', 'init', 'nn', 'F', 'plt', '
 NAMES = dict(
     training='accuracy report Dataset fit get_dls',
     datasets='inplace collate_dict show_image subplots get_grid show_images DataLoaders',
+    conv='def_device conv to_device collate_device',
     learner='CancelFitException CancelBatchException CancelEpochException Callback run_cbs SingleBatchCB '
             'to_cpu MetricsCB DeviceCB '
             'TrainCB ProgressCB with_cbs Learner TrainLearner MomentumLearner LRFinderCB lr_find',
@@ -66,7 +67,7 @@ def test_the_package_itself_gives_nothing():
 def test_modules_in_the_order_of_the_notebooks():
     "No name of a later module overwrites another one's"
     seen = {}
-    for name in ('datasets', 'learner', 'sgd', 'training'):
+    for name in ('datasets', 'conv', 'learner', 'sgd', 'training'):
         m = importlib.import_module(f'miniai.{name}')
         for n in m.__all__: assert seen.setdefault(n, getattr(m, n)) is getattr(m, n), n
 
@@ -85,6 +86,8 @@ SIGNATURES = {
     'datasets.get_grid': "(n, nrows=None, ncols=None, title=None, weight='bold', size=14)",
     'datasets.show_images': '(ims, nrows=None, ncols=None, titles=None)', 'datasets.DataLoaders': '(*dls)',
     'datasets.DataLoaders.from_dd': '(dd, batch_size, as_tuple=True, **kwargs)',
+    'conv.conv': '(ni, nf, ks=3, stride=2, act=True)', 'conv.collate_device': '(b)',
+    'conv.to_device': f'(x, device={ml.def_device!r})',
     'learner.Learner': '(model, dls=(0,), loss_func=mse_loss, lr=0.1, cbs=None, opt_func=SGD)',
     'learner.Learner.fit': '(self, n_epochs=1, train=True, valid=True, cbs=None, lr=None)',
     'learner.Learner.one_epoch': '(self, training)',
