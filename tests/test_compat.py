@@ -22,6 +22,8 @@ NAMES = dict(
     learner='CancelFitException CancelBatchException CancelEpochException Callback run_cbs SingleBatchCB '
             'to_cpu MetricsCB DeviceCB '
             'TrainCB ProgressCB with_cbs Learner TrainLearner MomentumLearner LRFinderCB lr_find',
+    init='clean_ipython_hist clean_tb clean_mem BatchTransformCB GeneralRelu plot_func init_weights '
+         'lsuv_init conv get_model',
     sgd='BaseSchedCB BatchSchedCB HasLearnCB RecorderCB EpochSchedCB')
 
 
@@ -51,7 +53,8 @@ def test_imports_hands_on_everything():
     wanted = [*IMPORTS, *(n for names in NAMES.values() for n in names.split())]
     assert [n for n in wanted if n not in given] == []
     import datasets
-    assert given['init'] is nn.init and given['datasets'] is datasets
+    assert given['init'] is nn.init and given['conv'] is importlib.import_module('miniai.init').conv
+    assert given['datasets'] is datasets
     assert given['DataLoader'] is torch.utils.data.DataLoader
     assert given['Learner'] is Learner and given['lr_find'] is None
     assert not hasattr(importlib.import_module('miniai.imports'), '__all__')
@@ -67,8 +70,9 @@ def test_the_package_itself_gives_nothing():
 def test_modules_in_the_order_of_the_notebooks():
     "No name of a later module overwrites another one's"
     seen = {}
-    for name in ('datasets', 'conv', 'learner', 'sgd', 'training'):
+    for name in ('datasets', 'conv', 'learner', 'init', 'sgd', 'training'):
         m = importlib.import_module(f'miniai.{name}')
+        if name == 'init': del seen['conv']  # the one name with two meanings: the second wins
         for n in m.__all__: assert seen.setdefault(n, getattr(m, n)) is getattr(m, n), n
 
 
@@ -88,6 +92,11 @@ SIGNATURES = {
     'datasets.DataLoaders.from_dd': '(dd, batch_size, as_tuple=True, **kwargs)',
     'conv.conv': '(ni, nf, ks=3, stride=2, act=True)', 'conv.collate_device': '(b)',
     'conv.to_device': f'(x, device={ml.def_device!r})',
+    'init.BatchTransformCB': '(tfm, on_train=True, on_val=True)', 'init.init_weights': '(m, leaky=0.0)',
+    'init.GeneralRelu': '(leak=None, sub=None, maxv=None)', 'init.lsuv_init': '(model, m, m_in, xb)',
+    'init.conv': '(ni, nf, ks=3, stride=2, act=ReLU, norm=None, bias=None)',
+    'init.get_model': '(act=ReLU, nfs=None, norm=None)', 'init.clean_mem': '()',
+    'init.plot_func': '(f, start=-5.0, end=5.0, steps=100)',
     'learner.Learner': '(model, dls=(0,), loss_func=mse_loss, lr=0.1, cbs=None, opt_func=SGD)',
     'learner.Learner.fit': '(self, n_epochs=1, train=True, valid=True, cbs=None, lr=None)',
     'learner.Learner.one_epoch': '(self, training)',
