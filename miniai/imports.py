@@ -20,6 +20,7 @@ from .conv import *
 from .learner import *
 from .init import *
 from .sgd import *
+from .augment import *
 import datasets
 from datasets import load_dataset
 from torch.nn import init

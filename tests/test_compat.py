@@ -24,7 +24,8 @@ NAMES = dict(
             'TrainCB ProgressCB with_cbs Learner TrainLearner MomentumLearner LRFinderCB lr_find',
     init='clean_ipython_hist clean_tb clean_mem BatchTransformCB GeneralRelu plot_func init_weights '
          'lsuv_init conv get_model',
-    sgd='BaseSchedCB BatchSchedCB HasLearnCB RecorderCB EpochSchedCB')
+    sgd='BaseSchedCB BatchSchedCB HasLearnCB RecorderCB EpochSchedCB',
+    augment='show_image_batch CapturePreds capture_preds rand_erase RandErase rand_copy RandCopy')
 
 
 @pytest.mark.parametrize('module', NAMES)
@@ -70,7 +71,7 @@ def test_the_package_itself_gives_nothing():
 def test_modules_in_the_order_of_the_notebooks():
     "No name of a later module overwrites another one's"
     seen = {}
-    for name in ('datasets', 'conv', 'learner', 'init', 'sgd', 'training'):
+    for name in ('datasets', 'conv', 'learner', 'init', 'sgd', 'augment', 'training'):
         m = importlib.import_module(f'miniai.{name}')
         if name == 'init': del seen['conv']  # the one name with two meanings: the second wins
         for n in m.__all__: assert seen.setdefault(n, getattr(m, n)) is getattr(m, n), n
@@ -109,6 +110,10 @@ SIGNATURES = {
     'learner.TrainLearner': '(model, dls=(0,), loss_func=mse_loss, lr=0.1, cbs=None, opt_func=SGD)',
     'learner.MomentumLearner': '(model, dls, loss_func, lr=None, cbs=None, opt_func=SGD, mom=0.85)',
     'learner.LRFinderCB': '(gamma=1.3, max_mult=3)',
+    'augment.Learner.show_image_batch': '(self, max_n=9, cbs=None, **kwargs)',
+    'augment.Learner.capture_preds': '(self, cbs=None, inps=False)', 'augment.CapturePreds': '()',
+    'augment.rand_erase': '(x, pct=0.2, max_num=4)', 'augment.rand_copy': '(x, pct=0.2, max_num=4)',
+    'augment.RandErase': '(pct=0.2, max_num=4)', 'augment.RandCopy': '(pct=0.2, max_num=4)',
     'sgd.BaseSchedCB': '(sched)', 'sgd.BatchSchedCB': '(sched)', 'sgd.EpochSchedCB': '(sched)',
     'sgd.HasLearnCB': '()', 'sgd.RecorderCB': '(**d)'}
 
