@@ -18,6 +18,7 @@ from .training import *
 from .datasets import *
 from .conv import *
 from .learner import *
+from .activations import *
 from .init import *
 from .sgd import *
 from .augment import *
