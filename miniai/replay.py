@@ -7,11 +7,13 @@ __all__ = ['NaNStopCB', 'ReplayCB']
 
 # %% ../nbs/31_replay.ipynb #30c7b197
 import copy
+from functools import partial
 from types import SimpleNamespace
 import torch
 from fastcore.basics import patch
 from .loop import Callback, CancelFitException, Learner, Order
 from .tools.chance import rng_state, set_rng_state
+from .tools.nested import map_tensors
 from .tools.slips import check_whole
 
 # %% ../nbs/31_replay.ipynb #14d32887
@@ -35,6 +37,19 @@ class NaNStopCB(Callback):
         raise CancelFitException()
 
 # %% ../nbs/31_replay.ipynb #86186bfa
+def _bad(x):
+    "Do the tensors in `x` hold a number that is none, or infinite?"
+    found = []
+    def look(t): found.append(bool((t.coalesce().values() if t.is_sparse else t).isfinite().all()))
+    map_tensors(look, x)
+    return not all(found)
+
+def _numbers(model, masks=()):
+    "Weights and buffers by name, without those `masks` that are meant to be infinite"
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return [(name, t) for name,t in named if name not in masks]
+
+# %% ../nbs/31_replay.ipynb #31a00001
 def _state_of(learn):
     "A copy of what a step depends on, but for the batch"
     model,seen = learn.model,[cb for cb in learn.cbs if getattr(cb, 'on_look', True)]
@@ -66,6 +81,8 @@ class ReplayCB(Callback):
             name = type(learn.opt).__name__
             raise TypeError(f'ReplayCB needs an optimizer with a state_dict, and {name} has none')
         self.steps,self.state = [],None
+        buffers = learn.model.named_buffers()
+        self.masks = {name for name,b in buffers if b.isinf().any() and not b.isnan().any()}
 
     def before_batch(self, learn):
         if not learn.training: return
@@ -78,35 +95,84 @@ class ReplayCB(Callback):
         self.steps.append(SimpleNamespace(**step))
 
     def sound(self, learn):
-        "Are the loss and all weights numbers?"
-        return all(bool(t.isfinite().all()) for t in (learn.loss, *learn.model.parameters()))
+        "Are the loss, all weights and all buffers numbers?"
+        return not _bad([learn.loss, *(t for _,t in _numbers(learn.model, self.masks))])
 
 # %% ../nbs/31_replay.ipynb #6ae19daa
+class _Outputs:
+    "Watches what the modules of a model give, for the first of them that gives a number that is none"
+    def __init__(self, model):
+        modules = getattr(model, 'named_modules', lambda: ())()
+        self.hooks = [m.register_forward_hook(partial(self.told, name)) for name,m in modules]
+        self.usual,self.now = set(),[]
+
+    def told(self, name, module, args, output):
+        if _bad(output): self.now.append(f"what {name or 'the model'} ({type(module).__name__}) gives")
+
+    def first(self, batch):
+        "Where such a number was first seen; in what is so in good steps too, such as a mask, it is meant"
+        found = ['the batch itself']*_bad(batch) + self.now
+        return next((place for place in found if place not in self.usual), 'what the loss function gives')
+
+    def fine(self): self.usual |= {*self.now}
+    def close(self):
+        for hook in self.hooks: hook.remove()
+
+def _watch_backward(loss, told):
+    "Let `told` be called with the name of each operation in the backward, what it gives and what it gets"
+    met,to_do = set(),[loss.grad_fn]
+    while to_do:
+        op = to_do.pop()
+        if op is None or op in met: continue
+        met.add(op)
+        op.register_hook(partial(told, op.name()))
+        to_do += [before for before,_ in op.next_functions]
+
+# %% ../nbs/31_replay.ipynb #31a00002
 class _Again(Callback):
     "Puts the moment before each kept step back, and stops at the first number that is none"
     order = -100  # as ReplayCB: what others do to the batch, they do again
-    def __init__(self, kept, watch_at=None): self.kept,self.watch_at,self.at,self.what = kept,watch_at,-1,None
+    def __init__(self, kept, watch_at=None):
+        self.kept,self.watch_at,self.at,self.what,self.op = kept,watch_at,-1,None,None
+
+    def before_fit(self, learn): self.outputs = _Outputs(learn.model)
 
     def before_batch(self, learn):
         self.at += 1
         step = self.kept.steps[self.at]
-        if self.at == 0: _put_back(learn, self.kept.state)
-        learn.epoch,learn.iter = step.epoch,step.iter
+        if self.at == 0:
+            _put_back(learn, self.kept.state)
+            self.look('before any of these steps, ', self.numbers(learn))
+        learn.epoch,learn.iter,self.outputs.now = step.epoch,step.iter,[]
         for group,values in zip(getattr(learn.opt, 'param_groups', ()), step.groups): group.update(values)
         torch.autograd.set_detect_anomaly(self.at == self.watch_at)
         set_rng_state(step.rng)
 
-    def look(self, what, tensors):
-        bad = [n for n,t in tensors if t is not None and not bool(t.isfinite().all())]
-        if bad and not self.what: self.what = what + bad[0]
+    def numbers(self, learn): return _numbers(learn.model, self.kept.masks)
 
-    def after_loss(self, learn): self.look('the loss', [('', learn.loss)])
+    def look(self, what, tensors, more=''):
+        bad = [n for n,t in tensors if t is not None and _bad(t)]
+        if bad and not self.what: self.what = f'{what}{bad[0]} is no number{more}'
+
+    def after_loss(self, learn):
+        if _bad(learn.loss): self.look('the loss', [('', learn.loss)],
+                                       f', first seen in {self.outputs.first(learn.batch)}')
+        self.look('after the forward pass, ', self.numbers(learn))
+        if self.at == self.watch_at: _watch_backward(learn.loss, self.backward_told)
+
+    def backward_told(self, name, gives, gets):
+        if not self.op and _bad(gives) and not _bad(gets): self.op = name
+
     def after_backward(self, learn):
         self.look('the gradient of ', [(n, p.grad) for n,p in learn.model.named_parameters()])
-    def after_step(self, learn): self.look('after the step, ', learn.model.named_parameters())
+    def after_step(self, learn): self.look('after the step, ', self.numbers(learn))
     def after_batch(self, learn):
         if self.what: raise CancelFitException()
-    def cleanup_fit(self, learn): torch.autograd.set_detect_anomaly(False)
+        self.outputs.fine()
+
+    def cleanup_fit(self, learn):
+        torch.autograd.set_detect_anomaly(False)
+        self.outputs.close()
 
 # %% ../nbs/31_replay.ipynb #e2cce13d
 def _run(learn, watch, n):
@@ -127,11 +193,13 @@ def replay(self:Learner):
     error = _run(self, scan, len(kept.steps))
     if not error and not scan.what:
         n = len(kept.steps)
-        return print(f'nothing bad in the last {n} steps: loss, gradients and weights are numbers')
+        return print(f'nothing bad in the last {n} steps: loss, gradients, weights and buffers are numbers')
     step = kept.steps[scan.at]
-    what = f'{scan.what} is no number' if scan.what else f'{type(error).__name__}'
+    what = scan.what or type(error).__name__
     print(f'running batch {step.iter} of epoch {step.epoch} again: {what}')
-    error = _run(self, _Again(kept, watch_at=scan.at), scan.at + 1)
+    watch = _Again(kept, watch_at=scan.at)
+    error = _run(self, watch, scan.at + 1)
+    if not error and watch.op: print(f'the first gradient that is none comes from {watch.op}')
     if not error: return self.loss
     error.add_note(f'in batch {step.iter} of epoch {step.epoch}; {what}')
     raise error

@@ -1,7 +1,9 @@
 "The bad step, again"
+import math
 from functools import partial
-import pytest, torch
+import pytest, torch, torch.nn.functional as F
 from torch import nn
+from miniai import layers
 from miniai.learner import Callback, ClipGradCB, NaNStopCB, ReplayCB
 from tests.small import batches, make
 
@@ -106,3 +108,95 @@ def test_the_steps_are_the_same_again(accumulate):
     with pytest.raises(ZeroDivisionError): learn.fit(1)
     with pytest.raises(ZeroDivisionError): learn.replay()
     assert len(found) == 3 and found[0] == found[1] == found[2]
+
+
+# -- what is named: the batch, and where the first such number was
+
+class Log(nn.Module):
+    def forward(self, x): return x.log()
+
+def theirs(*middle): return nn.Sequential(nn.Linear(6, 8), *middle, nn.ReLU(), nn.Linear(8, 3))
+def ours(*middle):
+    return layers.Sequential(layers.Linear(6, 8), *middle, layers.ReLU(), layers.Linear(8, 3))
+
+def replayed(capsys, data, model, lr=0.1, **kwargs):
+    "What `replay` prints, and the error it ends with"
+    learn = make([ReplayCB(every=5), NaNStopCB(every=5)], data, model=model, lr=lr, **kwargs)
+    learn.fit(1)
+    capsys.readouterr()
+    error = ''
+    try: learn.replay()
+    except RuntimeError as e: error = str(e)
+    hooks = [getattr(m, '_forward_hooks', None) or getattr(m, '_hooks', None) for m in learn.model.modules()]
+    assert not any(hooks)
+    return capsys.readouterr().out.strip(),error
+
+
+@pytest.mark.parametrize('build', [ours, theirs])
+@pytest.mark.parametrize('value', [math.nan, math.inf])
+def test_a_bad_number_in_the_batch(build, value, capsys):
+    data = batches(20)
+    data[7][0][1,2] = value
+    out,_ = replayed(capsys, data, build())
+    assert out == 'running batch 7 of epoch 0 again: the loss is no number, first seen in the batch itself'
+
+
+@pytest.mark.parametrize('build', [ours, theirs])
+def test_the_module_whose_output_is_the_first_bad_one(build, capsys):
+    out,error = replayed(capsys, batches(20), build(Log()))
+    assert out.endswith('the loss is no number, first seen in what 1 (Log) gives') and 'returned nan' in error
+    out,error = replayed(capsys, batches(20), build(), loss_func=lambda p,y: (F.cross_entropy(p, y) - 9).sqrt())
+    assert out.endswith('first seen in what the loss function gives') and 'SqrtBackward0' in error
+
+
+@pytest.mark.parametrize('build', [ours, theirs])
+def test_weights_that_a_high_rate_or_somebody_spoils(build, capsys):
+    out,_ = replayed(capsys, batches(20), build(), lr=1e30)
+    assert 'batch 1 of epoch 0' in out and 'first seen in what 3 (Linear) gives' not in out
+    out,_ = replayed(capsys, batches(20), build(), lr=1e39)
+    assert out == 'running batch 0 of epoch 0 again: after the step, 0.weight is no number'
+    model = build()
+    with torch.no_grad(): next(iter(model.parameters()))[0,0] = math.nan
+    out,_ = replayed(capsys, batches(20), model)
+    assert out == 'running batch 0 of epoch 0 again: before any of these steps, 0.weight is no number'
+
+
+class Power(nn.Module):
+    "The slope of a root at 0 is infinite, which is not nan"
+    def __init__(self):
+        super().__init__()
+        self.linear,self.scale = nn.Linear(6, 3),nn.Parameter(torch.zeros(3))
+    def forward(self, x): return self.linear(x) + self.scale.pow(0.5)
+
+def test_an_infinite_gradient_has_its_operation_named(capsys):
+    out,_ = replayed(capsys, batches(20), Power())
+    assert out.splitlines() == ['running batch 0 of epoch 0 again: the gradient of scale is no number',
+                                'the first gradient that is none comes from PowBackward0']
+
+
+@pytest.mark.parametrize('every', [3, 50])
+def test_a_buffer_is_found_though_loss_gradients_and_weights_are_fine(every, capsys):
+    data = batches(20)
+    data[7][0][1,2] = 1e25  # its square is beyond what a float can hold
+    model = theirs(nn.BatchNorm1d(8))
+    learn = make([ReplayCB(every=every)], data, model=model)
+    learn.fit(1)
+    assert all(p.isfinite().all() for p in model.parameters())
+    learn.replay()
+    assert learn.iter == 7 and 'after the forward pass, 1.running_var is no number' in capsys.readouterr().out
+
+
+class Masked(nn.Module):
+    "A buffer and an output that are meant to be infinite"
+    def __init__(self):
+        super().__init__()
+        self.linear,self.same = nn.Linear(6, 3),nn.Identity()
+        self.register_buffer('mask', torch.full((6, 6), -math.inf).triu(1))
+    def forward(self, x): return self.linear(x + self.same(self.mask).softmax(1).mean(0))
+
+def test_a_mask_is_meant(capsys):
+    assert replayed(capsys, batches(20), Masked())[0].startswith('nothing bad in the last')
+    data = batches(20)
+    data[18][1].fill_(-100)  # no label at all: the mean of nothing
+    out,_ = replayed(capsys, data, Masked())
+    assert 'batch 18 of' in out and out.endswith('no number, first seen in what the loss function gives')
