@@ -246,7 +246,8 @@ EXERCISES = [
     (check_max_pool, [by_unfold, by_windows, by_loops, by_shifts], [
         (means, 'not the mean'), (all_channels, 'not of all channels'), (unfold_mixed, 'not of all channels'),
         (side_by_side, 'stand beside each other'), (one_step, 'moves by one'), (sticks_out, 'stick out'),
-        (from_zero, 'start from zeros'), (square_only, 'down and across'), (one_too_few, 'place is missing'),
+        (from_zero, 'start from zeros'),
+        (square_only, 'down and across'), (one_too_few, 'place is missing'),
         (reshaped, 'moves by stride'), (by_items, 'cuts a number off'), (in_place, 'work on a copy')]),
     (check_field, [by_modules, by_recursion, from_behind, by_nan], [
         (sums, 'ks-1, not ks'), (last_only, 'the last layer alone'),
