@@ -251,8 +251,9 @@ EXERCISES = [
         (reshaped, 'moves by stride'), (by_items, 'cuts a number off'), (in_place, 'work on a copy')]),
     (check_field, [by_modules, by_recursion, from_behind, by_nan], [
         (sums, 'ks-1, not ks'), (last_only, 'the last layer alone'),
-        (without_strides, 'strides have no effect'), (too_early, 'the layers after it'), (only_top, '`model.modules()`'),
-        (only_convs, 'Pooling has no effect'), (no_dilation, 'dilation has no effect'),
+        (without_strides, 'strides have no effect'), (too_early, 'the layers after it'),
+        (only_top, '`model.modules()`'), (only_convs, 'Pooling has no effect'),
+        (no_dilation, 'dilation has no effect'),
         (as_pair, 'Return one number'), (pairs_only, 'not pairs')]),
     (check_conv_grads, [grads_by_shifts, grads_by_columns, grads_by_convs], [
         (swapped, 'changed places'), (only_dw, 'return dx,dw'), (mean_of_batch, 'no mean'),
