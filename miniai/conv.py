@@ -72,8 +72,9 @@ class Conv2d(Module):
         if x.dim() not in (3, 4): return f'it takes pictures, (batch, {ni}, height, width)'
         if x.shape[-3] != ni:
             advice = ''
-            if x.shape[-1] == ni: advice = '. Channels come before height and width: x.permute(0, 3, 1, 2)'
-            if x.dim() == 3 and ni == 1: advice = '. Grey pictures have one channel, too: x[:,None]'
+            if x.shape[-1] == ni != x.shape[-2]:
+                advice = '. Channels come before height and width: x.movedim(-1, -3)'
+            elif x.dim() == 3 and ni == 1: advice = '. Grey pictures have one channel, too: x[:,None]'
             return f'x has {x.shape[-3]} channels, this layer takes {ni}{advice}'
         h,w = (n + 2*p for n,p in zip(x.shape[-2:], self.padding))
         if h < kh or w < kw:

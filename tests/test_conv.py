@@ -94,7 +94,9 @@ def test_conv2d_takes_no_sixth_argument_by_place():
 MISFITS = {  # layer, input, and what the message must say
     'flat': ((1, 8, 3), torch.zeros(64, 784), r'shape \(64, 784\).*\(batch, 1, height, width\)'),
     'no axis for the channel': ((1, 8, 3), torch.zeros(64, 28, 28), r'64 channels.*takes 1.*x\[:,None\]'),
-    'channels last': ((3, 8, 3), torch.zeros(4, 28, 28, 3), r'28 channels.*takes 3.*permute\(0, 3, 1, 2\)'),
+    'channels last': ((3, 8, 3), torch.zeros(4, 28, 28, 3), r'28 channels.*takes 3.*movedim\(-1, -3\)'),
+    'one grey picture, channel last': ((1, 8, 3), torch.zeros(28, 28, 1), r'movedim\(-1, -3\)'),
+    'maps as wide as channels': ((8, 16, 3), torch.zeros(4, 16, 8, 8), 'x has 16 channels, this layer takes 8$'),
     'other channels': ((8, 16, 3), torch.zeros(4, 4, 9, 9), 'x has 4 channels, this layer takes 8$'),
     'nothing left': ((1, 8, 5), torch.zeros(4, 1, 3, 9),
                      'kernel of 5 by 5 does not fit into 3 by 9, so nothing'),
