@@ -1,4 +1,4 @@
-"Inside a network: what lessons 19 to 23 build, against the same by hand or PyTorch's. A function for each row"
+"Inside a network: what lessons 19 to 23 build, against the same by hand or PyTorch's: a function a row"
 import statistics, time
 import torch
 from torch import nn
