@@ -6,71 +6,110 @@
 __all__ = ['Preflight']
 
 # %% ../nbs/30_preflight.ipynb #074ce692
-import math
+import math, time, torch, torch.nn.functional as F
 from functools import partial
-from itertools import islice
 from types import SimpleNamespace
-import torch, torch.nn.functional as F
 from fastcore.basics import patch
 from .keep import some
-from .loop import Callback, CancelFitException, Learner, split_batch
+from .loop import Callback, Learner, set_lr, split_batch
 from .looking import no_trace
 from .tools.chance import rng_state, set_rng_state
 from .tools.nested import first_tensor
-from .tools.slips import explained_loss, is_integer, kind, pick_loss
+from .tools.slips import check_whole, explained_loss, is_integer, kind, kinds, pick_loss
 
-# %% ../nbs/30_preflight.ipynb #87c02549
-def _check_inputs(xs, what='inputs'):
+# %% ../nbs/30_preflight.ipynb #473b7857
+def _name(f):
+    while isinstance(f, partial): f = f.func
+    return getattr(f, '__name__', type(f).__name__).lower().replace('_', '').removesuffix('loss')
+
+def _guessing(f=None, preds=None, targ=None, *more):
+    "What the best constant answer costs; None where that is not known"
+    if _name(f) == 'mse' and targ is not None: return targ.float().var(0, correction=0).mean().item()
+    if more or _name(f) not in ('crossentropy', 'nll') or not is_integer(targ): return None
+    shares = torch.bincount(targ[targ >= 0])/(targ >= 0).sum()
+    return -torch.special.xlogy(shares, shares).sum().item()
+
+def _bound(losses): return 1.5*losses[0] + 0.1  # beyond it, we say that the loss jumped
+
+def _check_learnt(losses, slower, guess, doubts):
+    "Was one batch learnt? If not, `doubts` may say why. Each with: is it a problem?"
+    start,end = losses[0],losses[-1]
+    way = f'{len(losses) - 1} steps on it took the loss from {start:.3g} to {end:.3g}'
+    better = f', at a lower rate to {slower:.3g}' if slower < end/2 else ''
+    lost = max(losses) > _bound(losses) and end > (_bound(losses) if guess is None else 0.9*guess)
+    if lost or better or not math.isfinite(sum(losses)):
+        large = 'the last layer starts too large' if guess and start > 2*guess + 0.5 else ''
+        why = '; '.join(doubts) or large or 'the learning rate is too high'
+        yield True,f'a single batch can not be learnt: {way}{better}; {why}'
+        return
+    none = 'no step changes a weight: is opt.step() missing, zero_grad before it, or ' if end == start else ''
+    if start and abs(end - start) <= 2e-6*abs(start):
+        yield True,f'a single batch can not be learnt: {way}; {none}the rate is far too low'
+    elif end < min(start, 0): yield False,f'the loss falls below 0: {way}; is there a minus too many?'
+    elif end > 0.8*start: yield False,f'learning is slow: {way}'
+    yield from ((False, text) for text in doubts)
+
+# %% ../nbs/30_preflight.ipynb #67d63017
+class Preflight:
+    "What `preflight` found: problems, and notes that may be intentional; shown as sentences"
+    def __init__(self): self.problems,self.notes,self.looked_at = [],[],[]
+    def add(self, what, found):
+        "Take up pairs: is it a problem, and a sentence"
+        self.looked_at.append(what)
+        for problem,text in found: (self.problems if problem else self.notes).append(text)
+    @property
+    def ok(self)->bool: return not self.problems
+    def __repr__(self):
+        lines = [f'✗ {p}' for p in self.problems] or ['ready: ' + ', '.join(self.looked_at) + ' are fine']
+        return '\n'.join(lines + [f'· {n}' for n in self.notes])
+
+def _check_inputs(xs, what='inputs', hint='; pixels: divide by 255'):
     "What is suspicious about the inputs, or the targets"
     for x in xs:
         if not x.is_floating_point() and x.dtype != torch.uint8 or not x.numel(): continue
         x = x.float()
         mean,std,largest = x.mean().item(),x.std(correction=0).item(),x.abs().max().item()
-        if not math.isfinite(largest): yield f'the {what} hold values that are no numbers (nan or inf)'
+        if not math.isfinite(largest): yield f'the {what} hold values that are not numbers (nan or inf)'
         elif abs(mean) > 5 or std > 5 or largest > 50:
-            yield (f'the {what} are not normalised: mean {mean:.3g}, deviation {std:.3g}; '
-                   'bring them near 0 and 1 (pixels: divide by 255)')
+            yield f'the {what} are not normalised: mean {mean:.3g}, deviation {std:.3g}{hint}'
 
 def _check_samples(xs, targets):
     "Can the samples be told apart, where their targets differ?"
     differ = any(t.dim() and (t != t[:1]).any() for t in targets)
     if differ and xs and all(x.dim() and x.equal(x[:1].expand_as(x)) for x in xs):
-        yield 'the samples of the batch are all the same, but not their targets: it carries no information'
+        yield True,'the samples of the batch are all the same, but not the targets: it carries no information'
 
 # %% ../nbs/30_preflight.ipynb #3aa9b191
-def _name(f):
-    while isinstance(f, partial): f = f.func
-    return getattr(f, '__name__', type(f).__name__).lower().replace('_', '').removesuffix('loss')
-
-def _ends_in_sigmoid(preds):
-    "Autograd knows which operation made the predictions; those that only change shapes are passed over"
+def _made_by(preds):
+    "The operation that made the predictions, from autograd; those that only change shapes are passed over"
     node,passing = preds.grad_fn,('View', 'Reshape', 'queeze', 'Transpose', 'Select', 'Slice', 'ToCopy')
     while node is not None and any(word in node.name() for word in passing):
         node = node.next_functions[0][0]
-    return node is not None and node.name().startswith('Sigmoid')
+    return '' if node is None else node.name().partition('Backward')[0].lower()
 
 def _ignores_order(loss_func, preds, targ):
     "Does it not matter to the loss whose target is whose? Tried with made-up predictions"
-    g = torch.Generator().manual_seed(0)
-    made,mixed = torch.rand(preds.shape, generator=g).to(preds),targ[torch.randperm(len(targ), generator=g)]
+    made,mixed = torch.linspace(0, 1, preds.numel()).view(preds.shape).to(preds),targ.roll(1, 0)
     try: return torch.allclose(loss_func(made, targ), loss_func(made, mixed)) and not targ.equal(mixed)
     except Exception: return False
 
 def _check_classes(loss_func, preds, targ):
     "Do predictions and targets fit cross entropy, or `nll_loss`?"
-    classes,p = preds.shape[1],preds.detach()
+    classes,p,end = preds.shape[1],preds.detach(),_made_by(preds)
     real = targ[targ != getattr(loss_func, 'keywords', vars(loss_func)).get('ignore_index', -100)]
     if is_integer(targ) and not len(real): yield 'all labels mean "leave this one out": nothing is learnt'
     elif is_integer(targ) and targ.dim() < preds.dim() and (real.min() < 0 or real.max() >= classes):
         yield (f'labels go from {real.min()} to {real.max()}, but the model has {classes} outputs: '
                f'labels must be 0 to {classes-1}')
+    elif is_integer(targ) and targ.shape[1:] == (1,) and classes > 1:
+        yield f'targets {kind(targ)}: cross entropy wants one label each, so squeeze(1) them'
     def adds_up(p): return torch.allclose(p.sum(1), torch.ones_like(p[:,0]), atol=1e-3)
     if 'nll' in _name(loss_func) and not adds_up(p.exp()):
         yield 'nll_loss wants log-probabilities: end the model with log_softmax, or use cross_entropy'
-    elif classes > 1 and bool((p >= 0).all()) and adds_up(p):
-        yield ('the outputs are probabilities already: cross entropy does the softmax itself, '
-               'so leave it out of the model')
-    elif _ends_in_sigmoid(preds): yield 'cross entropy wants any scores: leave the sigmoid out of the model'
+    elif end == 'softmax' or classes > 1 and bool((p >= 0).all()) and adds_up(p):
+        yield 'the outputs are probabilities already: leave the softmax out, cross entropy has its own'
+    elif end in ('sigmoid', 'relu', 'tanh'):
+        yield f'cross entropy wants any scores: leave the {end} out of the model'
 
 def _check_targets(loss_func, preds, targ=None, *more):
     "Do predictions and targets fit the loss?"
@@ -83,116 +122,113 @@ def _check_targets(loss_func, preds, targ=None, *more):
             yield f'targets go from {targ.min():g} to {targ.max():g}: binary cross entropy wants 0 to 1'
         if 'logits' not in name and (preds.min() < 0 or preds.max() > 1):
             yield 'this loss wants probabilities: use binary_cross_entropy_with_logits'
-        if 'logits' in name and _ends_in_sigmoid(preds): yield 'leave the sigmoid out: the loss has its own'
+        if 'logits' in name and _made_by(preds) == 'sigmoid': yield 'leave out the sigmoid: the loss has it'
     elif loss_func is F.mse_loss and is_integer(targ): return  # the loop itself refuses it, with the cure
     elif not same and (name in ('mse', 'l1', 'smoothl1', 'huber') or preds.numel() == targ.numel()
                        and _ignores_order(loss_func, preds, targ)):
-        yield (f'predictions are {tuple(preds.shape)} and targets {tuple(targ.shape)}: {name} would compare '
-               'each with each; make the shapes equal')
+        yield f'{kinds(preds, [targ])}: {name} would compare each with each; make the shapes equal'
 
 # %% ../nbs/30_preflight.ipynb #d1e3b7f6
 class _Found(Exception): "Carries sentences that say what is wrong"
 class _Watched:
-    "A loss that looks at the first predictions and targets that it gets before it does its work"
-    def __init__(self, f): self.f,self.got = f,None
+    "A loss that looks at predictions and targets before it does its work: in training only at the first"
+    def __init__(self, f): self.f,self.got,self.labels = f,(),[]
     def __getattr__(self, name): return getattr(self.__dict__['f'], name)
     def __call__(self, preds, *targets, **kwargs):
         if self.f is None: self.f = pick_loss(preds, targets)
-        if self.got is None:
+        if not (self.got and torch.is_grad_enabled()):
             self.got = self.f,preds,*targets
+            self.labels += [t.cpu().float() for t in targets[:1] if is_integer(t) and t.dim() == 1]
             found = list(_check_targets(*self.got))
             if found: raise _Found(*found)
         return self.f(preds, *targets, **kwargs) if kwargs else explained_loss(self.f, preds, targets, 0)
 
 class _Probe(Callback):
-    "Keeps what some batches show"
-    order,at = -500,None  # it sees losses and gradients before anyone changes them
-    def __init__(self): self.losses,self.reached,self.used,self.marked = [],set(),set(),[]
-
+    "Keeps what a fit shows; the rate becomes `scale` times what it is"
+    order,at,watched,stepped,marked = -500,None,None,None,()  # it sees gradients before anyone changes them
+    def __init__(self, scale=1):
+        self.scale,self.losses,self.reached,self.used,self.kept = scale,[],set(),set(),[]
     def before_fit(self, learn):
-        self.watched,self.at,self.moved,self.kept = None,None,False,[]
-        if not isinstance(learn.loss_func, str): self.watched = learn.loss_func = _Watched(learn.loss_func)
-        named = learn.model.named_modules()
-        self.hooks = [m.register_forward_pre_hook(partial(self.enter, n)) for n,m in named]
+        self.opt,modules,self.total = learn.opt,learn.model.named_modules(),0
+        self.watched = self.watched or _Watched(learn.loss_func)
+        if not isinstance(learn.loss_func, str): learn.loss_func = self.watched
+        if self.scale != 1: set_lr(self.opt, self.scale*max(g['lr'] for g in self.opt.param_groups))
+        self.hooks = [m.register_forward_pre_hook(partial(self.enter, n)) for n,m in modules]
     def enter(self, name, m, args):
         self.used.add(name)
         self.at = f"at {name or 'the model'} ({type(m).__name__}), given {kind(first_tensor(args))}"
-    def after_predict(self, learn): self.preds,self.batch,self.at = first_tensor(learn.preds),learn.batch,None
+    def after_predict(self, learn):
+        self.preds,self.at = first_tensor(learn.preds),None
+        (args,kwargs),targets = split_batch(learn.batch, learn.n_inp, learn.target_keys)
+        self.parts = [list(filter(torch.is_tensor, ts)) for ts in ((*args, *kwargs.values()), targets)]
+    def after_loss(self, learn): self.total = self.total + learn.loss.detach().mean()
     def after_backward(self, learn):
         self.losses.append(learn.loss.item())
-        params = [(n, p) for n,p in learn.model.named_parameters() if p.grad is not None]
-        self.reached |= {n for n,p in params if p.grad.any()}
-        self.kept = [n for n,p in self.marked if p.grad is not None and p.grad.isnan().all()]
-        if self.kept: raise CancelFitException()
-        if not self.moved: self.before = [(p, p.detach().clone(), p.grad.clone()) for _,p in params]
+        self.grads = {n: p.grad for n,p in learn.model.named_parameters() if p.grad is not None}
+        self.reached |= {n for n,grad in self.grads.items() if n not in self.reached and grad.any()}
+        self.kept += [n for n in self.marked if n in self.grads and self.grads[n].isnan().all()]
+        self.marked = ()
     def after_step(self, learn):
-        self.moved = self.moved or any(not torch.equal(p, before) for p,before,_ in self.before)
-        self.stepped = {n: p.grad.clone() for n,p in learn.model.named_parameters() if p.grad is not None}
+        if self.stepped is None: self.stepped = {n: grad.clone() for n,grad in self.grads.items()}
     def after_batch(self, learn):
-        "What `zero_grad` leaves as it was is marked: is the mark still there after the next `backward`?"
-        if not learn.training or not learn.do_step or len(self.losses) > 1: return
-        named = [(n, p) for n,p in learn.model.named_parameters() if p.grad is not None and p.grad.any()]
-        self.marked = [(n, p) for n,p in named if p.grad.equal(self.stepped[n])]
-        for _,p in self.marked: p.grad.fill_(math.nan)
+        grads = {n: p.grad for n,p in learn.model.named_parameters() if p.grad is not None}
+        before,self.stepped = self.stepped or {},self.stepped and {}
+        self.marked = [n for n,g in before.items() if n in grads and g.any() and g.equal(grads[n])]
+        for n in self.marked: grads[n].fill_(math.nan)
     def cleanup_fit(self, learn):
         for hook in self.hooks: hook.remove()
-        if self.watched and learn.loss_func is self.watched: learn.loss_func = self.watched.f
+        if learn.loss_func is self.watched: learn.loss_func = self.watched.f
+
+# %% ../nbs/30_preflight.ipynb #p30try
+def _try(learn, batches, train, watch, what=''):
+    "Fit on a few batches; an error is put in words"
+    learn.dls = SimpleNamespace(train=batches, valid=batches)
+    try: learn.fit(1, train=train, valid=not train, cbs=watch)
+    except _Found as e: raise _Found(*(t if what in t else f'{t} ({what} data)' for t in e.args))
+    except Exception as e:
+        said = list(dict.fromkeys([f'{type(e).__name__}: {e}', *getattr(e, '__notes__', ()), watch.at or '']))
+        if 'does not require grad' in str(e):
+            said = ['the loss has no gradient: item(), argmax, detach, numpy or no_grad cut it off']
+        what = what or ('second' if watch.losses else 'first')
+        raise _Found(f"the {what} batch fails: {'; '.join(filter(None, said))}") from e
+    return watch
+
+def _by_heart(learn, batch, steps, watch):
+    "Learn one batch by heart, then put everything back; `watch` keeps the losses"
+    with no_trace(learn):
+        dice = rng_state()
+        _try(learn, [batch]*steps, True, watch)
+        jumped = watch.losses and max(watch.losses) > _bound(watch.losses)
+        if jumped: _try(learn, [batch]*4*steps, True, watch)  # some recover
+        set_rng_state(dice)  # the last loss gets the dropout masks of the first: they can be compared
+        return _try(learn, [batch], True, watch)
 
 # %% ../nbs/30_preflight.ipynb #e8603cdf
 def _hidden(model, known):
     "Plain lists with layers that get a gradient, of which the model does not know"
-    for name,m in model.named_modules():
-        for k,v in vars(m).items():
-            layers = [o for o in (v if isinstance(v, (list, tuple)) else ()) if hasattr(o, 'parameters')]
-            params = [p for o in layers for p in o.parameters() if id(p) not in known]
-            if any(p.grad is not None for p in params): yield f'{name}.{k}'.lstrip('.')
-            for p in params: p.grad = None
+    named = ((f'{name}.{k}', v) for name,m in model.named_modules() for k,v in vars(m).items())
+    for name,layers in named:
+        if not isinstance(layers, (list, tuple)): continue
+        params = [p for o in layers if hasattr(o, 'parameters') for p in o.parameters() if id(p) not in known]
+        if any(p.grad is not None for p in params): yield name.lstrip('.')
+        for p in params: p.grad = None
 
-def _check_grads(model, opt, probe):
+def _check_grads(model, probe):
     "Does each parameter get a gradient, which is used and cleared? Each with: is it a problem?"
     named = {n: p for n,p in model.named_parameters() if p.requires_grad}
     missed,alive = [n for n in named if n not in probe.reached],{n.rpartition('.')[0] for n in probe.reached}
     dead = [n for n in missed if n.rpartition('.')[0] in probe.used - alive and any(probe.losses)]
     if dead: yield True,f'no gradient reaches {some(dead)}: cut off by detach or .data, or a dead activation'
-    other = [n for n in missed if n not in dead]
-    if other: yield False,f'no gradient reaches {some(other)}: is it used at all?'
-    groups = getattr(opt, 'param_groups', ())
-    known,rate = {id(p) for g in groups for p in g['params']},max([g['lr'] for g in groups], default=0)
+    elif missed: yield False,f'no gradient reaches {some(missed)}: is it used at all?'
+    known = {id(p) for g in getattr(probe.opt, 'param_groups', ()) for p in g['params']}
     unknown = [n for n,p in named.items() if known and id(p) not in known]
     if unknown: yield True,f'the optimizer does not know {some(unknown)}: these will not change'
-    kept = [n for n in probe.kept if n not in unknown]
-    if kept: yield True,f'the gradient of {some(kept)} is never cleared: is zero_grad missing?'
+    elif probe.kept: yield True,f'the gradient of {some(probe.kept)} is never cleared: is zero_grad missing?'
     for name in _hidden(model, {id(p) for p in model.parameters()}):
         yield True,f'the layers in the list {name} do not train: use nn.ModuleList'
-    if not (kept or unknown or probe.moved or all(p.equal(p - rate*grad) for p,_,grad in probe.before)):
-        yield True,'no step changes a weight: is opt.step() missing, or zero_grad before it?'
     frozen = [n for n,p in model.named_parameters() if not p.requires_grad]
-    norms = [n for n,m in model.named_modules() if getattr(m, 'running_mean', None) is not None
-             and m.training and not any(p.requires_grad for p in m.parameters())]
-    follow = f'; the averages in {some(norms)} still follow the data until eval()' if norms else ''
-    if frozen: yield False,f'frozen: {some(frozen)}{follow}'
+    if frozen: yield False,f'frozen: {some(frozen)}'
 
-# %% ../nbs/30_preflight.ipynb #473b7857
-def _guessing(f=None, preds=None, targ=None, *more):
-    "What the best constant answer costs; None where that is not known"
-    if _name(f) == 'mse' and targ is not None: return targ.float().var(0, correction=0).mean().item()
-    if more or _name(f) != 'crossentropy' or not is_integer(targ): return None
-    shares = torch.bincount(targ[targ >= 0])/(targ >= 0).sum()
-    return -torch.special.xlogy(shares, shares).sum().item()
-
-def _check_learnt(losses, end, guessing, doubts):
-    "Was one batch learnt? If not, `doubts` say why. Each with: is it a problem?"
-    start,bound = losses[0],1.5*losses[0] + 0.1
-    way = f'{len(losses) - 1} steps on it took the loss from {start:.3g} to {end:.3g}'
-    no_better = end > (bound if guessing is None else 0.9*guessing)
-    if not math.isfinite(sum(losses) + end) or no_better and max(*losses, end) > bound:
-        why = f'a single batch can not be learnt: {way}; the learning rate is too high'
-        yield from ((True, text) for text in doubts or [why])
-    elif start and abs(end - start) <= 2e-6*abs(start):
-        yield True,f'a single batch can not be learnt: {way}; the rate is far too low'
-    elif end > 0.8*start: yield False,f'learning is slow: {way}'
-
-# %% ../nbs/30_preflight.ipynb #7c3a96f7
 def _check_modes(learn, batch, labels):
     "Does eval mode stop what is random? Each with: is it a problem?"
     learn.model.eval()
@@ -202,99 +238,63 @@ def _check_modes(learn, batch, labels):
     if one is not None and not one.nan_to_num().equal(two.nan_to_num()):
         yield labels,'in eval mode the model still draws random numbers: F.dropout wants self.training'
 
-# %% ../nbs/30_preflight.ipynb #67d63017
-class Preflight:
-    "What `preflight` found: problems, and notes that need not be any; shown as sentences"
-    def __init__(self, looked_at=()): self.problems,self.notes,self.looked_at = [],[],list(looked_at)
-    def add(self, what, found):
-        "Take up sentences, or pairs of whether it is a problem and a sentence"
-        self.looked_at.append(what)
-        for item in found:
-            problem,text = item if isinstance(item, tuple) else (True, item)
-            (self.problems if problem else self.notes).append(text)
-    @property
-    def ok(self)->bool: return not self.problems
-
-    def __repr__(self):
-        lines = [f'✗ {p}' for p in self.problems] or ['ready: ' + ', '.join(self.looked_at) + ' are fine']
-        return '\n'.join(lines + [f'· {n}' for n in self.notes])
-
-def _try(learn, batches, train, watch, what='first batch'):
-    "Fit on a few batches; an error is put in words"
-    learn.dls = SimpleNamespace(train=batches, valid=batches)
-    try: learn.fit(1, train=train, valid=not train, cbs=watch)
-    except _Found: raise
-    except Exception as e:
-        said = list(dict.fromkeys([f'{type(e).__name__}: {e}', *getattr(e, '__notes__', ()), watch.at or '']))
-        if 'does not require grad' in str(e):
-            said = ['the loss has no gradient: item(), argmax, detach, numpy or no_grad cut it off']
-        raise _Found(f"the {what} fails: {'; '.join(filter(None, said))}") from e
-    return watch
-
-def _first(dl, part):
-    try: batch = next(iter(dl), None)
+# %% ../nbs/30_preflight.ipynb #p30data
+def _batches(dl, part, seconds):
+    "The batches that so many seconds give; an error of the loader is put in words"
+    end,batch = time.monotonic() + seconds,None
+    try:
+        for batch in dl:
+            yield batch
+            if time.monotonic() > end: return
     except Exception as e: raise _Found(f'the {part} loader fails: {type(e).__name__}: {e}') from e
     if batch is None: raise _Found(f'the {part} loader is empty')
-    return batch
 
-def _parts(learn, batch):
-    "The tensors among inputs and targets"
-    (args,kwargs),targets = split_batch(batch, learn.n_inp, learn.target_keys)
-    return [[t for t in ts if isinstance(t, torch.Tensor)] for ts in ([*args, *kwargs.values()], targets)]
-
-def _check_order(learn, dl):
-    "Are the labels sorted, so that no batch knows them all?"
-    seen = []
-    for batch in islice(dl, 20):
-        seen += _parts(learn, batch)[1][:1]
-        if not seen or not is_integer(seen[-1]) or seen[-1].dim() != 1: return
-        labels = torch.cat(seen)
-        if (labels.diff() < 0).any(): return
-        if len(labels) > 15 and len(labels.unique()) > max(2, len(seen[0].unique())):
-            yield 'the labels come in order, and each batch has other ones: shuffle the training data'
-
-def _check_valid(learn, dl, xs):
-    "Does a validation batch go through, and is it prepared like the training data?"
-    probe = _try(learn, [_first(dl, 'validation')], False, _Probe(), 'first validation batch')
-    for x,y in zip(xs, _parts(learn, probe.batch)[0]):
+def _check_data(learn, dl, part, seconds, xs):
+    "Do all batches go through, are they prepared like `xs`, and are the labels mixed?"
+    probe = _try(learn, _batches(dl, part, seconds), False, _Probe(), part)
+    seen = torch.cat([torch.zeros(0), *probe.watched.labels])
+    if probe.total.isnan(): yield True,f'the loss of a {part} batch is nan: does it hold nan?'
+    if part == 'training' and len(seen) > 15 and (seen.diff() >= 0).all():
+        if len(seen.unique()) > max(2, len(probe.watched.labels[0].unique())):
+            yield True,'the labels come in order, and each batch has other ones: shuffle the training data'
+    for x,y in zip(xs, probe.parts[0]):
         sizes = [t.float().abs().mean().item() for t in (x, y)]
         if x.is_floating_point() and math.inf > max(sizes) > 10*min(sizes) > 0:
-            yield f"validation inputs are prepared differently: of size {sizes[1]:.3g}, not {sizes[0]:.3g}"
+            yield True,f'{part} inputs are prepared differently: of size {sizes[1]:.3g}, not {sizes[0]:.3g}'
 
-def _look(learn, found, steps):
-    "All checks, one after the other"
-    loaders,batch = learn.dls,_first(learn.dls.train, 'training')
-    dice,params = rng_state(),list(learn.model.parameters())
+# %% ../nbs/30_preflight.ipynb #p30look
+def _look(learn, steps, seconds):
+    "All checks, one after the other: what is looked at, and what is found"
+    loaders,params = learn.dls,list(learn.model.parameters())
     if params and not any(p.requires_grad for p in params): raise _Found('all parameters are frozen')
-    probe = _try(learn, [batch], True, _Probe())
+    batch = next(_batches(loaders.train, 'training', seconds))
+    probe = _by_heart(learn, batch, steps, _Probe())
     if not probe.losses: raise _Found('nothing is trained: does train() switch the model to training?')
-    got,(xs,targets) = probe.watched and probe.watched.got or (),_parts(learn, probe.batch)
-    found.add('inputs', [*_check_samples(xs, targets), *islice(_check_order(learn, loaders.train), 1)])
-    _try(learn, [batch]*steps, True, probe, 'second batch')
-    if max(probe.losses) > 1.5*probe.losses[0] + 0.1: _try(learn, [batch]*4*steps, True, probe)  # to recover
-    found.add('gradients', _check_grads(learn.model, learn.opt, probe))
+    got,(xs,targets) = probe.watched.got,probe.parts
+    yield 'inputs',_check_samples(xs, targets)
+    yield 'gradients',_check_grads(learn.model, probe)
+    losses,guess,floats = probe.losses,_guessing(*got),[t for t in targets if t.is_floating_point()]
+    doubts = [*_check_inputs(xs), *_check_inputs(floats, 'targets', '')]
+    scales = (0.01, 0.1) if guess and losses[-1] > guess/2 else ()
+    slower = [_by_heart(learn, batch, steps, _Probe(scale)).losses[-1] for scale in scales]
+    yield 'learning one batch',_check_learnt(losses, min(slower, default=math.inf), guess, doubts)
     labels = len(got) == 3 and _name(got[0]) in ('crossentropy', 'nll') and is_integer(got[2])
-    found.add('train and eval mode', _check_modes(learn, batch, labels))
-    set_rng_state(dice)  # the same masks and the like as at first, so that the losses can be compared
-    again = _try(learn, [batch], True, _Probe())
-    floats,first = [t for t in targets if t.is_floating_point()],probe.losses[0]
-    doubts = [*_check_inputs(xs), *_check_inputs(floats, 'targets')]
-    want = math.log(got[1].shape[1]) if labels else math.inf
-    if first > 2*want + 0.5 and not doubts:
-        doubts = [f'the first loss is {first:.3g}, not {want:.3g}: the last layer starts too large']
-    learnt = _check_learnt(probe.losses, again.losses[0], _guessing(*got), doubts)
-    found.add('learning one batch', learnt if found.ok else ())
-    found.notes += [text for text in doubts if text not in found.problems]
-    if getattr(loaders, 'valid', None) is not None:
-        found.add('validation', _check_valid(learn, loaders.valid, xs))
+    yield 'train and eval mode',_check_modes(learn, batch, labels)
+    for part,dl in dict(training=loaders.train, validation=getattr(loaders, 'valid', None)).items():
+        if dl is not None: yield f'{part} data',_check_data(learn, dl, part, seconds, xs)
 
 @patch
 def preflight(self:Learner,
-    steps:int=40 # Steps to train on one batch
-)->Preflight:    # Has `ok`, `problems` and `notes`, and shows itself
-    "Check on one batch what usually goes wrong; changes nothing"
+    steps:int=40,    # Steps to train on one batch
+    seconds:float=5  # How long to look at the training data, and as long at the validation data
+)->Preflight:        # Has `ok`, `problems` and `notes`, and shows itself
+    "Check what usually goes wrong, on one batch and then on many; changes nothing"
+    check_whole('steps', steps, 2)
     found = Preflight()
     with no_trace(self):
-        try: _look(self, found, steps)
-        except _Found as e: found.add('the first batch', e.args)
+        try:
+            for what,sentences in _look(self, steps, seconds):
+                found.add(what, sentences)
+                if not found.ok: break
+        except _Found as e: found.problems += e.args
     return found

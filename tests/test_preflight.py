@@ -1,12 +1,13 @@
 "A check on one batch: thirty trainings and more that are sound, and as many that are broken in one thing"
+import math
 from functools import partial
 from types import SimpleNamespace
 import pytest, torch, torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 import miniai.optim
-from miniai.learner import (AccumulateCB, Accuracy, Callback, ClipGradCB, DeviceCB, MomentumLearner,
-                            TrainCB, TrainLearner)
+from miniai.learner import (AccumulateCB, Accuracy, Callback, ClipGradCB, DeviceCB, EarlyStoppingCB, EMACB,
+                            LimitCB, MomentumLearner, SaveBestCB, TrainCB, TrainLearner)
 from miniai.preflight import Preflight
 from miniai.sched import BatchSchedCB, OneCycle
 from miniai.tools.clothes import draw_clothes
@@ -144,6 +145,73 @@ def focal(preds, y):
     return -((1 - p)**2*p.log()).mean()
 
 
+class TextNet(nn.Module):
+    "A transformer on words, with dropout"
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(12, 16)
+        self.layers = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), 2)
+        self.head = nn.Linear(16, 3)
+    def forward(self, tokens): return self.head(self.layers(self.words(tokens)).mean(1))
+
+
+class TimeFirst(nn.Module):
+    "A sequence loss: predictions are (time, batch, classes)"
+    def __init__(self):
+        super().__init__()
+        self.lstm,self.head = nn.LSTM(3, 16),nn.Linear(16, 4)
+    def forward(self, x): return self.head(self.lstm(x)[0]).log_softmax(2)
+
+
+def ctc(preds, y):
+    n = preds.shape[1]
+    return F.ctc_loss(preds, y, torch.full((n,), len(preds)), torch.full((n,), y.shape[1]))
+
+
+class Two(nn.Module):
+    "A generator and a judge, both in one model"
+    def __init__(self):
+        super().__init__()
+        self.make,self.judge = lin(2, 8, 6),lin(6, 8, 1)
+    def forward(self, x):
+        fake = self.make(x[:,:2])
+        return self.judge(x),self.judge(fake.detach()),F.mse_loss(fake, x)
+
+
+def both(preds, y):
+    real,fake,rest = preds
+    bce = F.binary_cross_entropy_with_logits
+    return bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake)) + rest
+
+
+class Mixed(nn.Module):
+    "Numbers and a category"
+    def __init__(self):
+        super().__init__()
+        self.kinds,self.layers = nn.Embedding(4, 3),lin(9, 16, 3)
+    def forward(self, numbers, kind): return self.layers(torch.cat([numbers, self.kinds(kind)], 1))
+
+
+def half_missing(x, y): return torch.where(x > 1, math.nan, x),y
+
+
+class MixupCB(Callback):
+    def before_batch(self, learn):
+        x,y = learn.batch
+        if learn.training: y = 0.7*F.one_hot(y, 3) + 0.3*F.one_hot(y.flip(0), 3)
+        learn.batch = (0.7*x + 0.3*x.flip(0) if learn.training else x),y
+
+
+def fine_tuned():
+    model = Model(lambda m, x: m.head(m.norm(m.body(x)).relu()), norm=nn.BatchNorm1d(8))
+    return learner(model=frozen(model, 'body', 'norm'), opt_func=torch.optim.AdamW, lr=1e-3)
+
+
+def in_thousands(x, y):
+    t = 5000 + 1000*x[:,:1]
+    return x,(t - t.mean())/t.std()
+
+
 # -- sound: nothing but notes
 
 HEALTHY = {
@@ -226,8 +294,42 @@ HEALTHY = {
             x: m.scores(x) + 0*m.teacher[0](x).detach(), teacher=[nn.Linear(6, 3)])),
     'float64': lambda: learner(many(lambda x, y: (x.double(), y)), net().double()),
     'a short last batch': lambda: learner(DataLoader(TensorDataset(*batches(1, short=21)[0]), 10)),
+    'stops early, keeps the best, averages': lambda: learner(cbs=[Quiet(Accuracy()), SaveBestCB(restore=True),
+            EarlyStoppingCB(), EMACB(0.9)]),
+    'a limit': lambda: learner(cbs=[LimitCB(steps=3)]),
+    'a frozen body with batch norm': fine_tuned,
+    'a transformer on words': lambda: learner([(w, w[:,0] % 3) for w in [words()]*4], TextNet(), lr=1e-3,
+            opt_func=Adam),
+    'a transformer, AdamW at 1e-5': lambda: learner([(w, w[:,0] % 3) for w in [words()]*4], TextNet(),
+            lr=1e-5, opt_func=torch.optim.AdamW),
+    'time first': lambda: learner([(torch.randn(9, 16, 3), words(4, 3) + 1)]*3, TimeFirst(), ctc, 0.01,
+            opt_func=Adam),
+    'two networks': lambda: learner(model=Two(), loss=both, lr=1e-3, opt_func=Adam),
+    'normalised thousands': lambda: learner(many(in_thousands), lin(6, 8, 1), F.mse_loss, 0.05),
+    'one cycle, Adam': lambda: learner(pictures(), conv(), lr=0.01, opt_func=Adam, cbs=[OneCycle()]),
+    'numbers and a category': lambda: learner([(x, y, y) for x,y in many()], Mixed(), n_inp=2),
+    'a dictionary with a category': lambda: learner([dict(numbers=x, kind=y, label=y) for x,y in many()],
+            Mixed(), lr=0.01, opt_func=Adam),
+    'missing values that the model fills': lambda: learner(many(half_missing),
+            nn.Sequential(Fill(), net())),
+    'a likelihood that falls below 0': lambda: learner(many(lambda x, y: (x, x[:,:1])), lin(6, 16, 2),
+            lambda p, y: F.gaussian_nll_loss(p[:,:1], y, p[:,1:].exp()), 0.01, opt_func=Adam),
+    'mixup': lambda: learner(cbs=[MixupCB()]),
+    'a class for each pixel': lambda: learner([(x, (x[:,0] > 0.5).long()) for x,_ in pictures()],
+            nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1)), lr=0.01,
+            opt_func=Adam),
+    'squashed scores': lambda: learner(model=nn.Sequential(net(), nn.Tanh(), Times(5.))),
+    'margins': lambda: learner(loss=nn.MultiMarginLoss()),
+    'counts': lambda: learner(many(lambda x, y: (x, y.float()[:,None])), lin(6, 8, 1),
+            nn.PoissonNLLLoss(), 0.01),
+    'hardly two classes': lambda: learner(many(lambda x, y: (x, y*(x[:,0] > 1.5)))),
+    'one class in the batch': lambda: learner(many(lambda x, y: (x, y*0))),
     'sorted, all in one batch': lambda: learner([(x, y.sort()[0]) for x,y in batches(1, short=60)]),
 }
+
+
+class Fill(nn.Module):
+    def forward(self, x): return x.nan_to_num()
 
 
 class Divide(nn.Module):
@@ -287,10 +389,15 @@ class Breaks(list):
 def other_params(params, lr): return SGD(net().parameters(), lr)
 
 
-def by_class(size=30):
+def by_class(size=30, labels=0):
     x,y = batches(1, short=240)[0]
     order = y.sort()[1]
-    return [(x[i], y[i]) for i in order.split(size)]
+    return [(x[i], y[i] + labels) for i in order.split(size)]
+
+
+def quietly_too_high():
+    torch.manual_seed(5)
+    return learner(pictures(), lin(784, 50, 10, flat=True), lr=2.)
 
 
 def mean_square(preds, y): return ((preds - y)**2).mean()
@@ -318,7 +425,7 @@ BROKEN = {
                          'nll_loss wants log-probabilities'),
     'scores with nll': (lambda: learner(loss=F.nll_loss), 'nll_loss wants log-probabilities'),
     'two sigmoids': (lambda: learner(many(yes_no), lin(6, 8, 1, end=[nn.Sigmoid(), nn.Flatten(0)]),
-                                     F.binary_cross_entropy_with_logits), 'leave the sigmoid out'),
+                                     F.binary_cross_entropy_with_logits), 'leave out the sigmoid'),
     'scores for probabilities': (lambda: learner(many(yes_no), lin(6, 8, 1, end=[nn.Flatten(0)]),
             nn.BCELoss()),
                                  'binary_cross_entropy_with_logits'),
@@ -337,7 +444,7 @@ BROKEN = {
             'the loss has no gradient'),
     'pixels': (lambda: learner(pictures(scale=1), lin(784, 50, 10, flat=True), lr=0.1),
             'the inputs are not normalised'),
-    'nan inputs': (lambda: learner(many(lambda x, y: (x/0*0, y))), 'no numbers'),
+    'nan inputs': (lambda: learner(many(lambda x, y: (x/0*0, y))), 'not numbers'),
     'the same samples': (lambda: learner(many(lambda x, y: (x[:1].expand_as(x), y))),
             'carries no information'),
     'bytes': (lambda: learner(many(lambda x, y: (x.byte(), y))), 'given (16, 6) uint8'),
@@ -366,7 +473,7 @@ BROKEN = {
     'zero_grad is missing, clipped': (lambda: learner(cbs=[NoZeroCB(), ClipGradCB(0.01)]),
             'is zero_grad missing'),
     'zero_grad before the step': (lambda: learner(cls=ZeroTooEarly), 'no step changes a weight'),
-    'no step': (lambda: learner(cls=NoStep), 'is opt.step() missing'),
+    'no step': (lambda: learner(cls=NoStep), 'no step changes a weight: is opt.step() missing'),
     'rate too low': (lambda: learner(lr=1e-7), 'the rate is far too low'),
     'rate too high': (lambda: learner(lr=1e6), 'the learning rate is too high'),
     'rate of Adam too high': (lambda: learner(pictures(), conv(), lr=10., opt_func=Adam),
@@ -386,7 +493,24 @@ BROKEN = {
     'no validation batch': (lambda: learner(valid=[]), 'the validation loader is empty'),
     'validation labels': (lambda: learner(valid=many(lambda x, y: (x, y + 1))), 'labels must be 0 to 2'),
     'validation shapes': (lambda: learner(valid=many(lambda x, y: (x[:,:5], y))),
-            'the first validation batch fails'),
+            'the validation batch fails'),
+    'validation labels, sorted': (lambda: learner(many(), valid=by_class(labels=1)),
+            'labels must be 0 to 2'),
+    'one label, late': (lambda: learner(many() + [(x, y + (y == 2)) for x,y in many()[:1]]),
+            'labels must be 0 to 2'),
+    'one nan, late': (lambda: learner(many()[:3] + [(x/(x != x[0,0]), y) for x,y in many()[3:]]),
+            'loss of a training batch is nan'),
+    'a nan among the validation targets': (lambda: learner(many(pair), lin(6, 8, 1), F.mse_loss, 0.01,
+            valid=many(pair)[:2] + [(x, y/0*0) for x,y in many(pair)[:1]]),
+            'loss of a validation batch is nan'),
+    'sorted bytes': (lambda: learner([(x, y.byte()) for x,y in by_class()]), 'the labels come in order'),
+    'softmax over the wrong axis': (lambda: learner(model=nn.Sequential(net(), nn.Softmax(0))),
+            'probabilities already'),
+    'a relu, then cross entropy': (lambda: learner(model=nn.Sequential(net(), nn.ReLU())),
+            'leave the relu out'),
+    'a tanh, then cross entropy': (lambda: learner(model=nn.Sequential(net(), nn.Tanh())),
+            'leave the tanh out'),
+    'a rate that does not jump': (lambda: quietly_too_high(), 'at a lower rate to 0.'),
     'validation not divided': (lambda: learner(valid=many(lambda x, y: (x*255, y))),
             'prepared differently'),
 }
@@ -457,8 +581,7 @@ def test_notes():
     assert 'no gradient reaches later.weight, later.bias' in notes(HEALTHY['a part for later'])
     assert 'not normalised' in notes(HEALTHY['pixels that batch norm takes care of'])
     assert 'still draws random numbers' in notes(HEALTHY['variational'])
-    normed = Model(lambda m, x: m.head(m.norm(m.body(x))), norm=nn.BatchNorm1d(8))
-    assert 'averages in norm still follow' in notes(lambda: learner(model=frozen(normed, 'body', 'norm')))
+    assert 'a minus too many' in notes(lambda: learner(loss=lambda p, y: -F.cross_entropy(p, y)))
     assert not looked(HEALTHY['the plainest']).notes
 
 
@@ -468,5 +591,5 @@ def test_problems_and_notes_are_sentences():
     assert found.ok and str(found) == 'ready: inputs are fine'
     found.add('more', [(False, 'a note')])
     assert found.ok and str(found).endswith('are fine\n· a note')
-    found.add('labels', ['labels are out of range'])
+    found.add('labels', [(True, 'labels are out of range')])
     assert not found.ok and str(found) == '✗ labels are out of range\n· a note'
