@@ -240,7 +240,7 @@ class Learner(Host):
         if any(flag not in (True, False) for flag in (train, valid)):
             raise TypeError('train and valid are True or False. Name what you pass: fit(2, lr=0.1, cbs=…)')
         with self.with_guests(cbs):
-            self.n_epochs,self.epochs,self.fits = n_epochs,range(n_epochs),self.fits + 1
+            self.n_epochs,self.epochs,self.fits,self.guests = n_epochs,range(n_epochs),self.fits + 1,L(cbs)
             self.learning,self.validating = train,valid and getattr(self.dls, 'valid', None) is not None
             self.n_inp = max(getattr(o, 'n_inp', 1) for o in [self, *self.cbs])  # TrainCB may know it
             if train: self.opt = _opt_for_fit(self, lr, keep_opt)

@@ -6,191 +6,28 @@
 __all__ = []
 
 # %% ../nbs/32_leaving.ipynb #8e9eb2a6
-import ast, inspect, sys, textwrap
-from collections.abc import Mapping
+import ast, copy, inspect, re, sys, textwrap
 from functools import partial
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, SimpleNamespace
 import torch
 from fastcore.basics import patch
 from .loop import EVENTS, DeviceCB, Learner, TrainCB, TrainLearner
+from .losses import accuracy
 from .looking import LRFinderCB, no_trace
 from .metrics import Accuracy, FuncMetric, MetricsCB, ProgressCB
+from .replay import NaNStopCB, ReplayCB
 from .resume import CheckpointCB
-from .sched import BatchSchedCB, EpochSchedCB, OneCycle, ParamScheduler, RecorderCB
+from .sched import BaseSchedCB, BatchSchedCB, EpochSchedCB, OneCycle, ParamScheduler, RecorderCB
 from .steps import AccumulateCB, ClipGradCB
 from .track import LogCB
-
-# %% ../nbs/32_leaving.ipynb #a90cbf33
-_WATCHERS = TrainCB, ProgressCB, LogCB, CheckpointCB, LRFinderCB, RecorderCB
-
-@patch
-def script(self:_WATCHERS, learn):
-    "No lines: it answers what the loop does anyway, or only watches"
-    return {}
-
-@patch
-def script(self:DeviceCB, learn):
-    "The lines of `as_script`"
-    to = f'to({str(self.device)!r})'
-    return dict(before_fit=[f'model.{to}'], before_batch=[f'batch = [t.{to} for t in batch]'])
-
-@patch
-def script(self:ClipGradCB, learn):
-    "The lines of `as_script`"
-    length = _literal(self.max_norm)
-    return dict(before_step=[f'torch.nn.utils.clip_grad_norm_(model.parameters(), {length})'])
-
-@patch
-def script(self:AccumulateCB, learn):
-    "The lines of `as_script`"
-    count = ['if batches == 0: unit = size', 'batches,seen = batches+1,seen+size',
-             f'stepping = i+1 == len(dl) or batches == {self.n}', 'scaled = loss*(size/unit)']
-    scale = ['for p in model.parameters():', '    if p.grad is not None: p.grad *= unit/seen',
-             'batches = seen = 0']
-    return dict(before_epoch=['batches = seen = 0'], before_backward=count, before_step=scale)
-
-# %% ../nbs/32_leaving.ipynb #3bba7555
-_THEIRS = {'miniai.optim': 'torch.optim', 'miniai.losses': 'torch.nn.functional'}
-_RENAMED = dict(mse='mse_loss', bce_with_logits='binary_cross_entropy_with_logits')
-
-def _literal(x):
-    "A plain value as Python"
-    try: is_plain = ast.literal_eval(repr(x)) == x
-    except (ValueError, SyntaxError): is_plain = False
-    if not is_plain: raise ValueError(f'as_script can write out numbers, texts and tuples of them, not {x!r}')
-    return repr(x)
-
-def _named(x):
-    "A line that imports a function or class, from the shortest place, and its name there"
-    module,name = getattr(x, '__module__', None) or '',getattr(x, '__qualname__', '<>')
-    what = getattr(x, '__name__', x)
-    if module in _THEIRS:
-        module,name = _THEIRS[module],_RENAMED.get(name, name)
-        x = getattr(sys.modules[module], name, None)
-    parts = module.split('.')
-    places = ['.'.join(parts[:n+1]) for n in range(len(parts))]
-    place = next((p for p in places if getattr(sys.modules.get(p), name, None) is x), '__main__')
-    if x is None or places[0] == 'miniai': raise ValueError(f'as_script can not find {what!r} in PyTorch')
-    if place == '__main__':
-        raise ValueError(f'as_script can not import {what!r}: put it into a module, or pass a partial')
-    return f'from {place} import {name}',name
-
-def _called(f, *args):
-    "A line that imports `f`, and a call of it"
-    if isinstance(f, partial):
-        args = [*map(_literal, f.args), *args, *(f'{k}={_literal(v)}' for k,v in f.keywords.items())]
-        f = f.func
-    is_module = isinstance(f, torch.nn.Module)
-    line,name = _named(type(f) if is_module else f)
-    def values(module): return str({k: v for k,v in vars(module).items() if k != 'training'})
-    if is_module and values(f) != values(type(f)()):  # its arguments are in no text that we could print
-        raise ValueError(f'as_script can not write out {f!r}: pass a function, or a partial of one')
-    return line,f'{name}{"()"*is_module}({", ".join(args)})'
-
-# %% ../nbs/32_leaving.ipynb #218a2285
-@patch
-def script(self:MetricsCB, learn):
-    "The lines of `as_script`"
-    lines,target = dict(imports=[], before_epoch=[], after_batch=[], row=[]),f'batch[{_n_inp(learn)}]'
-    for n,m in self.metrics.items():
-        is_accuracy = isinstance(m, Accuracy)
-        if not n.isidentifier() or not is_accuracy and type(m) is not FuncMetric:
-            raise ValueError(f'as_script can not write out the metric {n}, a {type(m).__name__}')
-        if is_accuracy or getattr(m.f, '__module__', '').startswith('miniai.') and m.f.__name__ == 'accuracy':
-            add = [f'sum_{n} += (preds.argmax(1) == {target}).sum()']
-        else:
-            line,value = _called(m.f, 'preds.detach()', target)
-            lines['imports'].append(line)
-            add = [f'value = torch.as_tensor({value})',
-                   f'sum_{n} = sum_{n}.add_(value, alpha=size) if count > size else value*size']
-        lines['before_epoch'].append(f'sum_{n} = 0')
-        lines['after_batch'] += add
-        lines['row'].append(f"row[{n!r}] = float(sum_{n}/count)")
-    return lines
-
-# %% ../nbs/32_leaving.ipynb #5c7d1e02
-_PHASE = """def phase(pos, end, share):
-    "How much is done of the phase that takes `share` of the run and ends at `end`"
-    return min(1., max(0., (pos - end + share)/share))"""
-
-def _source(f):
-    "The text of a function without its decorators, and lines that import what it uses"
-    name,used = f.__name__,inspect.getclosurevars(f)
-    strange = [*used.nonlocals, *(n for n,v in used.globals.items() if not isinstance(v, ModuleType))]
-    if strange: raise ValueError(f'as_script can not write out {name}: it uses {", ".join(strange)}')
-    text = textwrap.dedent(inspect.getsource(f)).rstrip()
-    start = text.find(f'def {name}(')
-    if start < 0: raise ValueError(f'as_script can not write out {name}: write it with def')
-    return text[start:],[f'import {m.__name__} as {n}'.replace(f'{n} as {n}', n)
-                         for n,m in used.globals.items()]
-
-def _value(sched, name, pos, functions, imports):
-    "The value of a schedule at `pos`, as Python; the functions and imports that it needs are added"
-    if not isinstance(sched, FunctionType):
-        raise ValueError(f'as_script can not write out the schedule {sched!r}: it is not a function')
-    kept = inspect.getclosurevars(sched).nonlocals if sched.__module__ == ParamScheduler.__module__ else {}
-    f = kept.get('f', sched)
-    if 'pcts' not in kept:
-        functions[f.__name__],lines = _source(f)
-        imports += lines
-        args = [_literal(kept[k]) for k in ('start', 'end') if k in kept]
-        return f'{f.__name__}({", ".join([*args, pos])})'
-    functions['phase'],lines = _PHASE,[f'def {name}(pos):', '    "The value at a place in the run"']
-    for i,(share,end,part) in enumerate(zip(kept['pcts'], kept['ends'], kept['scheds'], strict=True)):
-        if share == 0: continue
-        done = f'phase(pos, {_literal(end)}, {_literal(share)})'
-        value = _value(part, f'{name}_{i+1}', done, functions, imports)
-        lines.append('    return ' + value if i == kept['last'] else f'    if pos < {end}: return {value}')
-    functions[name] = '\n'.join(lines)
-    return f'{name}({pos})'
-
-# %% ../nbs/32_leaving.ipynb #5c7d1e03
-_THEIR_SCHEDS = BatchSchedCB, EpochSchedCB
-def _accumulates(learn): return any(isinstance(cb, AccumulateCB) for cb in learn.cbs)
-
-@patch
-def script(self:ParamScheduler, learn):
-    "The lines of `as_script`"
-    name,group,functions,imports = self.name,_settings(learn),{},[]
-    scheds = self.sched if self.several else [self.sched]
-    if len(scheds) > 1: raise ValueError(f'as_script writes one schedule for {name}, not {len(scheds)}')
-    value = _value(scheds[0], f'{name}_at', 'pos', functions, imports)
-    if name == 'momentum' and 'betas' in group:
-        name,value = 'betas',f'({value}, {", ".join(map(_literal, group["betas"][1:]))})'
-    when = 'if batches == 0: '*_accumulates(learn)  # while gradients are accumulated, the value stays
-    line = f'{when}opt.param_groups[0][{name!r}] = {value}'
-    return dict(schedule=[line], functions=functions, imports=imports)
-
-@patch
-def script(self:OneCycle, learn):
-    "The lines of `as_script`"
-    group,top = _settings(learn),_rate(learn) if self.max_lr is None else self.max_lr
-    top, = top if isinstance(top, (list, tuple)) else [top]
-    lines = ParamScheduler('lr', self._phases(top/self.div, top, top/self.div_final)).script(learn)
-    if not self.moms or not {'momentum', 'betas'} & group.keys(): return lines
-    more = ParamScheduler('momentum', self._phases(*self.moms)).script(learn)
-    return {k: new | more[k] if k == 'functions' else new + more[k] for k,new in lines.items()}
-
-@patch
-def script(self:_THEIR_SCHEDS, learn):
-    "The lines of `as_script`"
-    if sum(isinstance(cb, _THEIR_SCHEDS) for cb in learn.cbs) > 1:
-        raise ValueError("as_script writes one of torch's schedulers, and here are more")
-    line,call = _called(self.sched, 'opt')
-    watches = hasattr(self.sched(learn._new_opt()), 'patience')
-    step = "if not training: scheduler.step(row['loss'])" if watches else 'if training: scheduler.step()'
-    lines = dict(imports=[line], after_opt=[f'scheduler = {call}'])
-    if isinstance(self, BatchSchedCB): return dict(lines, after_step=['scheduler.step()'])
-    return dict(lines, after_epoch=[step])
 
 # %% ../nbs/32_leaving.ipynb #0b812061
 _SCRIPT = '''"Written by `as_script`: the training of a miniai Learner in plain PyTorch"
 {imports}
-
 {functions}
-
-def train(model, train_dl, valid_dl=None, n_epochs={n_epochs}):
-    "Train `model`; returns a row for each part of each epoch"
+def train(model, train_dl, valid_dl, n_epochs={n_epochs}):
+    """Train `model`; a row for each part of each epoch. The numbers are the Learner's if all is as when its
+    fit began: the weights of `model`, {loaders}, the seed (call `torch.manual_seed`).{before}"""
     {before_fit}
     opt = {opt}
     {after_opt}
@@ -207,14 +44,18 @@ def train(model, train_dl, valid_dl=None, n_epochs={n_epochs}):
                 with torch.set_grad_enabled(training):
                     preds = model({inputs})
                     loss = {loss}
-                if training:
-                    {schedule}
-                    {before_backward}
-                    {scaled}.backward()
-                    {step}
+                    {after_loss}
                 total = total.add_(loss.detach(), alpha=size) if count else loss.detach()*size
+                {metrics}
                 count += size
-                {after_batch}
+                if not training: continue
+                {schedule}
+                {before_backward}
+                loss.backward()
+                {after_backward}
+                opt.step()
+                {after_step}
+                opt.zero_grad()
             row = dict(epoch=epoch, train='train' if training else 'eval', loss=float(total/count))
             {row}
             print(row)
@@ -223,18 +64,195 @@ def train(model, train_dl, valid_dl=None, n_epochs={n_epochs}):
     return history
 '''
 
-def _filled(values, places):
-    "The text of the script: a place on a line of its own takes any number of lines, indented as it is"
+# %% ../nbs/32_leaving.ipynb #5c7d1e23
+_PLACES = re.findall('^ +{(.*)}$', _SCRIPT, re.M)
+
+def _filled(places, **values):
+    "The text of the script: a place of its own takes a list of lines, and each is indented as the place is"
     text = []
     for line in _SCRIPT.splitlines():
-        name = line.strip()[1:-1]
-        if name in places: text += [line[:len(line) - len(line.lstrip())] + new for new in places[name]]
-        else: text.append(line.format(**values) if '{' in line else line)
+        name,indent = line.strip()[1:-1],line[:len(line) - len(line.lstrip())]
+        if name in places: text += [indent + new for new in places[name]]
+        else: text.append(line.format(**values))
     return '\n'.join(text) + '\n'
 
-# %% ../nbs/32_leaving.ipynb #17812bc4
+# %% ../nbs/32_leaving.ipynb #5c7d1e27
+def _literal(x):
+    "A plain value as Python: a text that gives the value back when it is read"
+    try:
+        if ast.literal_eval(repr(x)) == x: return repr(x)
+    except (ValueError, SyntaxError): pass
+    raise ValueError(f'as_script can write out numbers, texts and tuples of them, not {x!r}')
+
+def _add(names, name, text):
+    "Keep the text that makes `name` known to the script: an import, or a definition"
+    if names.setdefault(name, text) != text:
+        raise ValueError(f'as_script found two things that are named {name}: give one another name')
+
+# %% ../nbs/32_leaving.ipynb #3bba7555
+_THEIRS = {'miniai.optim': 'torch.optim', 'miniai.losses': 'torch.nn.functional'}
+_RENAMED = dict(mse='mse_loss', bce_with_logits='binary_cross_entropy_with_logits')
+
+def _name(names, x):
+    "The name of a function or class; the line that imports it is added to `names`"
+    module,name = getattr(x, '__module__', None) or '',getattr(x, '__qualname__', str(x))
+    if module in _THEIRS:
+        module,name = _THEIRS[module],_RENAMED.get(name, name)
+        x = getattr(sys.modules[module], name, None)
+    parts = module.split('.')
+    for n in range(len(parts)):  # torch, torch.optim, torch.optim.sgd: the first that has it
+        place = '.'.join(parts[:n+1])
+        if parts[0] in ('miniai', '__main__') or getattr(sys.modules.get(place), name, 0) is not x: continue
+        _add(names, name, f'from {place} import {name}')
+        return name
+    raise ValueError(f"as_script can not import {name!r}: put it into a module, or pass a partial of theirs")
+
+# %% ../nbs/32_leaving.ipynb #5c7d1e29
+def _call(names, f, *args):
+    "A call of `f` as Python; the import that it needs is added to `names`"
+    if isinstance(f, partial):
+        args = [*map(_literal, f.args), *args, *(f'{k}={_literal(v)}' for k,v in f.keywords.items())]
+        f = f.func
+    if isinstance(f, torch.nn.Module):
+        if type(f).__module__[:6] != 'torch.' or str(vars(f)) != str(vars(type(f)())):  # it had arguments
+            raise ValueError(f'as_script can not write out {f!r}: pass a function, or a partial of one')
+        return f'{_name(names, type(f))}()({", ".join(args)})'
+    return f'{_name(names, f)}({", ".join(args)})'
+
+# %% ../nbs/32_leaving.ipynb #a90cbf33
+@patch
+def script(self:(TrainCB, ProgressCB, LogCB, CheckpointCB, LRFinderCB, RecorderCB, NaNStopCB, ReplayCB),
+           learn): return {}  # they answer what the loop does anyway, or only watch
+
+@patch
+def script(self:DeviceCB, learn):
+    to = f'to({str(self.device)!r})'
+    return dict(before_fit=[f'model.{to}'], before_batch=[f'batch = [t.{to} for t in batch]'])
+
+@patch
+def script(self:ClipGradCB, learn):
+    length = _literal(self.max_norm)
+    return dict(after_backward=[f'torch.nn.utils.clip_grad_norm_(model.parameters(), {length})'])
+
+@patch
+def script(self:AccumulateCB, learn):
+    grow = ['if batches == 0: unit = size', 'batches,seen = batches+1,seen+size', 'loss = loss*(size/unit)']
+    ends = [f'if i+1 < len(dl) and batches < {self.n}: continue', 'for p in model.parameters():',
+            '    if p.grad is not None: p.grad *= unit/seen', 'batches = seen = 0']
+    return dict(before_epoch=['batches = seen = 0'], before_backward=grow, after_backward=ends)
+
+# %% ../nbs/32_leaving.ipynb #5c7d1e31
+def _lines(cb, learn):
+    "What a callback says of itself; raise if it says nothing, or something that has no place"
+    who,cls = type(cb).__name__,next(c for c in type(cb).__mro__ if vars(c).keys() & {'script', *EVENTS})
+    if 'script' not in vars(cls):
+        raise ValueError(f'as_script can not write out {who}: {cls.__name__} has no method `script`')
+    def fits(place, new):
+        if place == 'names': return isinstance(new, dict)
+        return place in _PLACES and isinstance(new, (list, tuple)) and all(isinstance(t, str) for t in new)
+    lines = cb.script(learn)
+    wrong = {p: new for p,new in lines.items() if not fits(p, new)} if isinstance(lines, dict) else lines
+    if wrong == {}: return lines
+    raise ValueError(f'{who}.script must return a dictionary from places to lists of lines, not {wrong!r}; '
+                     f'the places are {", ".join(_PLACES)}')
+
+# %% ../nbs/32_leaving.ipynb #5c7d1e34
 def _n_inp(learn): return max(getattr(o, 'n_inp', 1) for o in (learn, *learn.cbs))
 
+def _cbs(learn):
+    "The callbacks of the last fit, by their order"
+    return sorted([*learn.cbs, *getattr(learn, 'guests', ())], key=lambda cb: getattr(cb, 'order', 0))
+
+def _opt(learn):
+    "A new optimizer, with the rate that the last fit began with"
+    opt = learn._new_opt()
+    n,old = len(getattr(opt, 'param_groups', ())),getattr(learn.opt, 'param_groups', None)
+    if n != 1: raise ValueError(f'as_script writes an optimizer with one group, and this one has {n} groups')
+    if old: opt.param_groups[0]['lr'] = old[0].get('initial_lr', old[0]['lr'])
+    return opt
+
+# %% ../nbs/32_leaving.ipynb #218a2285
+@patch
+def script(self:MetricsCB, learn):
+    names,lines,target = {},dict(before_epoch=[], metrics=[], row=[]),f'batch[{_n_inp(learn)}]'
+    for n,m in self.metrics.items():
+        if not n.isidentifier() or type(m) not in (Accuracy, FuncMetric):
+            raise ValueError(f'as_script can not write out the metric {n}, a {type(m).__name__}')
+        if type(m) is Accuracy or m.f is accuracy:
+            lines['metrics'].append(f'sum_{n} += (preds.argmax(1) == {target}).sum()')
+        else:
+            value = _call(names, m.f, 'preds.detach()', target)
+            lines['metrics'] += [f'value = torch.as_tensor({value})',
+                                 f'sum_{n} = sum_{n}.add_(value, alpha=size) if count else value*size']
+        lines['before_epoch'].append(f'sum_{n} = 0')
+        lines['row'].append(f"row[{n!r}] = float(sum_{n}/count)")
+    return dict(lines, names=names)
+
+# %% ../nbs/32_leaving.ipynb #5c7d1e02
+def _source(names, f):
+    "The text of a function without its decorators; the modules that it uses are added to `names`"
+    name,used = f.__name__,inspect.getclosurevars(f)
+    strange = [*used.nonlocals, *(n for n,v in used.globals.items() if not isinstance(v, ModuleType))]
+    if strange: raise ValueError(f'as_script can not write out {name}: it uses {", ".join(strange)}, which '
+                                 'the script does not know. Write the value into the function')
+    text = textwrap.dedent(inspect.getsource(f)).rstrip()
+    start = text.find(f'def {name}(')
+    if start < 0: raise ValueError(f'as_script can not write out {name}: write it with def')
+    for n,m in used.globals.items():
+        _add(names, n, f'import {n}' if m.__name__ == n else f'import {m.__name__} as {n}')
+    return text[start:]
+
+# %% ../nbs/32_leaving.ipynb #5c7d1e37
+_PHASE = """def phase(pos, end, share):
+    "How much is done of the phase that takes `share` of the run and ends at `end`"
+    return min(1., max(0., (pos - end + share)/share))"""
+
+def _schedule(names, sched, name, pos):
+    "A call that gives the value of a schedule at `pos`; the functions that it needs are added to `names`"
+    if not isinstance(sched, FunctionType):
+        raise ValueError(f'as_script can not write out the schedule {sched!r}: it is not a function')
+    kept = inspect.getclosurevars(sched).nonlocals if sched.__module__ == 'miniai.sched' else {}
+    if 'pcts' not in kept:  # one formula, by itself or with its start and end
+        f,args = kept.get('f', sched),[_literal(kept[k]) for k in ('start', 'end') if k in kept]
+        _add(names, f.__name__, _source(names, f))
+        return f'{f.__name__}({", ".join([*args, pos])})'
+    _add(names, 'phase', _PHASE)
+    lines = [f'def {name}(pos):', '    "The value at a place in the run"']
+    for i,(share,end,part) in enumerate(zip(kept['pcts'], kept['ends'], kept['scheds'])):
+        value = _schedule(names, part, f'{name}_{i+1}', f'phase(pos, {end}, {share})')
+        lines.append(f'    return {value}' if i == kept['last'] else f'    if pos < {end}: return {value}')
+    _add(names, name, '\n'.join(lines))
+    return f'{name}({pos})'
+
+# %% ../nbs/32_leaving.ipynb #5c7d1e03
+@patch
+def script(self:ParamScheduler, learn):
+    names,name,group = {},self.name,_opt(learn).param_groups[0]
+    value = _schedule(names, self.sched[0] if self.several else self.sched, f'{name}_at', 'pos')
+    if name == 'momentum' and 'betas' in group:  # Adam's momentum is its first beta
+        name,value = 'betas',f'({value}, {", ".join(map(_literal, group["betas"][1:]))})'
+    return dict(names=names, schedule=[f'opt.param_groups[0][{name!r}] = {value}'])
+
+@patch
+def script(self:OneCycle, learn):
+    cycle = copy.copy(self)
+    cycle.before_fit(SimpleNamespace(opt=_opt(learn), dls=learn.dls))
+    parts = [part.script(learn) for part in cycle.parts]  # of a ParamScheduler for the rate, and for momentum
+    return dict(names=parts[0]['names'] | parts[-1]['names'], schedule=[p['schedule'][0] for p in parts])
+
+# %% ../nbs/32_leaving.ipynb #5c7d1e39
+@patch
+def script(self:(BatchSchedCB, EpochSchedCB), learn):
+    if sum(isinstance(cb, BaseSchedCB) for cb in _cbs(learn)) > 1:
+        raise ValueError("as_script writes one of torch's schedulers, and here are more")
+    names = {}
+    lines = dict(names=names, after_opt=['scheduler = ' + _call(names, self.sched, 'opt')])
+    if isinstance(self, BatchSchedCB): return dict(lines, after_step=['scheduler.step()'])
+    watches = hasattr(self.sched(_opt(learn)), 'patience')
+    step = "if not training: scheduler.step(row['loss'])" if watches else 'if training: scheduler.step()'
+    return dict(lines, after_epoch=[step])
+
+# %% ../nbs/32_leaving.ipynb #17812bc4
 def _check_writable(learn):
     "Raise if the loop of `learn` is not that of the script"
     if type(learn) not in (Learner, TrainLearner):
@@ -245,56 +263,38 @@ def _check_writable(learn):
     if batch is None and hasattr(learn.dls, 'train'):
         with no_trace(learn): batch = next(iter(learn.dls.train), None)
     if batch is None: return
-    if not isinstance(batch, (tuple, list)):
-        kind = 'dictionaries' if isinstance(batch, Mapping) else f'of type {type(batch).__name__}'
-        raise ValueError(f'as_script writes a loop for batches that are tuples, and these are {kind}')
-    n,kinds = len(batch) - _n_inp(learn),{type(part).__name__ for part in batch}
-    if n != 1: raise ValueError(f'as_script writes a loop for one target, and these batches have {n}')
-    if kinds != {'Tensor'}: raise ValueError(f'as_script writes a loop for tensors, and here are {kinds}')
-
-def _lines(cb, learn):
-    "What a callback says of itself, unless a subclass has changed what it does"
-    name = type(cb).__name__
-    for cls in type(cb).__mro__:
-        if 'script' in vars(cls): return cb.script(learn)
-        changed = [event for event in EVENTS if event in vars(cls)]
-        if changed and hasattr(cb, 'script'):
-            raise ValueError(f'as_script can not write out {name}: it changes {changed[0]}, and not `script`')
-    raise ValueError(f'as_script can not write out {name}: it has no method `script`')
-
-def _settings(learn):
-    "The optimizer's parameter group, which has the rate of the last fit"
-    groups = getattr(learn.opt or learn._new_opt(), 'param_groups', [{}])
-    if len(groups) == 1: return groups[0]
-    raise ValueError(f'as_script writes an optimizer with one group, and this one has {len(groups)} groups')
-def _rate(learn): return _settings(learn).get('initial_lr', _settings(learn).get('lr'))
+    n,found = _n_inp(learn),[type(part).__name__ for part in batch]
+    if not isinstance(batch, (tuple, list)) or found != ['Tensor']*(n + 1):
+        raise ValueError(f'as_script writes a loop for tuples of tensors, inputs ({n}) and one target; '
+                         f'here is a {type(batch).__name__} of {", ".join(found)}')
 
 # %% ../nbs/32_leaving.ipynb #5c7d1e04
-_PLACES = '''before_fit after_opt before_epoch before_batch schedule before_backward before_step after_step
-    after_batch row after_epoch'''.split()
-
 @patch
 def as_script(self:Learner,
     n_epochs:int=None # Epochs that the script trains by default: those of the last fit, or 1
 )->str:
-    "This training as a plain PyTorch script: `train(model, train_dl, valid_dl)` gives the same numbers"
+    "The last fit as a plain PyTorch script: `train(model, train_dl, valid_dl)` gives the same numbers"
     _check_writable(self)
-    n_inp,inputs = _n_inp(self),', '.join(f'batch[{i}]' for i in range(_n_inp(self)))
-    opt_line,opt = _called(self.opt_func, 'model.parameters()', _literal(_rate(self)))
-    loss_line,loss = _called(self.loss_func, 'preds', f'batch[{n_inp}]')
-    places = {place: [] for place in _PLACES}
-    imports,functions = ['import torch', opt_line, loss_line],{}
-    for cb in sorted(self.cbs, key=lambda cb: getattr(cb, 'order', 0)):
+    names,places,n_inp = {},{place: [] for place in _PLACES},_n_inp(self)
+    opt = _call(names, self.opt_func, 'model.parameters()', _literal(_opt(self).param_groups[0]['lr']))
+    loss = _call(names, self.loss_func, 'preds', f'batch[{n_inp}]')
+    frozen = [name for name,p in self.model.named_parameters() if not p.requires_grad]
+    places['before_fit'] = [f'model.get_parameter({name!r}).requires_grad_(False)' for name in frozen]
+    for cb in _cbs(self):
         lines = dict(_lines(cb, self))
-        imports += lines.pop('imports', [])
-        for name,text in lines.pop('functions', {}).items():
-            if functions.setdefault(name, text) != text:
-                raise ValueError(f'as_script found two functions that are named {name}')
+        for name,text in lines.pop('names', {}).items(): _add(names, name, text)
         for place,new in lines.items(): places[place] += new
-    step = [*places.pop('before_step'), 'opt.step()', *places.pop('after_step'), 'opt.zero_grad()']
-    places['step'] = ['if stepping:', *('    ' + line for line in step)] if _accumulates(self) else step
-    if places['schedule']: places['schedule'].insert(0, 'pos = (epoch*len(dl) + i) / (n_epochs*len(dl))')
-    places['imports'] = sorted(set(imports), key=lambda line: (line.startswith('from'), line))
-    places['functions'] = [f'\n{text}\n' for text in functions.values()]
-    return _filled(dict(n_epochs=n_epochs or getattr(self, 'n_epochs', 1), opt=opt, loss=loss, n_inp=n_inp,
-                        inputs=inputs, scaled='scaled' if _accumulates(self) else 'loss'), places)
+    if places['schedule']:  # while gradients are accumulated, the values stay
+        when = 'if batches == 0: ' if any(isinstance(cb, AccumulateCB) for cb in _cbs(self)) else ''
+        places['schedule'].insert(0, when + 'pos = (epoch*len(dl) + i) / (n_epochs*len(dl))')
+    imports = {'import torch', *(text for text in names.values() if text.startswith(('import ', 'from ')))}
+    places['imports'] = sorted(imports, reverse=True)
+    places['functions'] = [*(f'\n\n{text}' for text in names.values() if text not in imports), '\n']
+    before = f'\n    It was fit {self.fits}: the model had been trained before.' if self.fits > 1 else ''
+    loaders = 'both loaders' if getattr(self, 'validating', True) else '`train_dl`, None for `valid_dl`'
+    text = _filled(places, n_epochs=n_epochs or getattr(self, 'n_epochs', 1), n_inp=n_inp, loss=loss, opt=opt,
+                   inputs=', '.join(f'batch[{i}]' for i in range(n_inp)), before=before,
+                   loaders=loaders)
+    try: exec(text, {})
+    except Exception as e: raise ValueError(f"the lines of a callback have a fault: {e}") from e
+    return text
