@@ -10,10 +10,10 @@ from .loop import (Callback, CancelBatchException, CancelEpochException, CancelF
                    split_batch, to_cpu, to_device, with_cbs)
 from .metrics import Accuracy, FuncMetric, Mean, MetricsCB, ProgressCB
 from .looking import LRFinderCB, lr_find, no_trace
-from .keep import EarlyStoppingCB, SaveBestCB
+from .keep import EarlyStoppingCB, EMACB, LimitCB, SaveBestCB
 from .resume import CheckpointCB
 from .track import LogCB, plot_log, read_log
-from .steps import AccumulateCB, ClipGradCB, EMACB, LimitCB
+from .steps import AccumulateCB, ClipGradCB
 from .preflight import Preflight
 from .replay import NaNStopCB, ReplayCB
 from . import script

@@ -6,7 +6,7 @@
 __all__ = ['Mean', 'Accuracy', 'FuncMetric', 'results_of', 'n_samples', 'MetricsCB', 'ProgressCB']
 
 # %% ../nbs/16_metrics.ipynb #5c26c08f
-import time
+import copy, time
 from collections.abc import Mapping
 import torch
 from .loop import TARGETS, Callback, Order, batch_size, split_batch
@@ -105,6 +105,12 @@ def n_samples(learn):
     first = first_tensor(_targets_of(learn))
     return batch_size(learn.batch) if first is None or not first.dim() else len(first)
 
+def _collected(m):
+    "What a metric has collected so far"
+    if hasattr(m, 'metric_state'): return dict(m.metric_state, _update_count=m._update_count)  # torchmetrics
+    if hasattr(m, 'state_dict'): return m.state_dict()  # torcheval
+    return {k: v for k,v in vars(m).items() if isinstance(v, (torch.Tensor, int, float, list, tuple, dict))}
+
 class MetricsCB(Callback):
     "Metrics over each part of an epoch, and the mean loss; added up on the device, read at the end"
     on_look = False
@@ -140,6 +146,12 @@ class MetricsCB(Callback):
                 if n in values: raise ValueError(f'two metrics are named {n}')
                 values[n] = _number(n, v)
         return values
+
+    def state_dict(self): return {n: copy.deepcopy(_collected(m)) for n,m in self.all_metrics.items()}
+    def load_state_dict(self, state):
+        for n,m in self.all_metrics.items():
+            if hasattr(m, 'state_dict') and not hasattr(m, 'metric_state'): m.load_state_dict(state[n])
+            else: vars(m).update(state[n])
 
     def after_epoch(self, learn):
         values,part = self.values(),dict(epoch=learn.epoch, train='train' if learn.model.training else 'eval')

@@ -6,28 +6,89 @@
 __all__ = ['CheckpointCB']
 
 # %% ../nbs/27_surviving.ipynb #35fe99d8
-import copy, pickle, re, uuid
-from contextlib import contextmanager
+import re, uuid
+from itertools import islice
 from pathlib import Path
 import torch
-from fastcore.basics import patch
-from .keep import Lock, Store, load_opt, misfit
+from .keep import load_opt, misfit, read_tensors
 from .loop import Callback, Order
 from .looking import _generators
 from .metrics import MetricsCB
 from .tools.chance import rng_state, set_rng_state
+from .tools.files import write_safely
 from .tools.slips import check_whole
+try: import fcntl
+except ImportError: fcntl = None  # not on Windows: there a lock holds within one process only
+
+# %% ../nbs/27_surviving.ipynb #a9c864d1
+_HELD = {}  # the folders that runs of this process hold, and the locked file: to the system, all are one
+
+def _lock(folder):
+    "Hold a folder until `_unlock`, or the end of the process; an error if another run holds it"
+    folder.mkdir(parents=True, exist_ok=True)
+    key = folder.resolve()
+    file = None if key in _HELD else open(key/'lock', 'a')
+    try:
+        if file and fcntl: fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError): file = file.close()
+    if not file:
+        raise RuntimeError(f'{folder} is in use by another run: give each of them a folder of its own')
+    _HELD[key] = file
+    return key
+
+def _unlock(key):
+    if key: _HELD.pop(key).close()
+
+# %% ../nbs/27_surviving.ipynb #ed37a96f
+_NAME = re.compile(r'checkpoint-(\d{6,})-\d{5,}-\d{8,}\.pt')  # its number, the epoch, the batches done
+
+def _number(path): return int(_NAME.fullmatch(path.name)[1])
+def _files(folder):
+    "The checkpoints in a folder, oldest first"
+    return sorted([path for path in folder.glob('*') if _NAME.fullmatch(path.name)], key=_number)
+
+def _write(folder, state, proved):
+    "Write a checkpoint behind the others, and read it back if that was not `proved` before"
+    number = max(map(_number, _files(folder)), default=0) + 1
+    path = folder/f"checkpoint-{number:06d}-{state['epoch']:05d}-{state['done']:08d}.pt"
+    write_safely(path, lambda f: torch.save(state, f))
+    if proved: return
+    try: read_tensors(path)
+    except ValueError as e:
+        path.unlink()
+        raise TypeError('a checkpoint may hold tensors and plain values only. Look at the model, the '
+                        f'optimizer, history and the callbacks with state_dict: {e}') from e
+
+def _remove(files):
+    for path in filter(Path.is_file, files): path.unlink()
+
+def _read(path):
+    "What is in a file; damage is a ValueError, trouble of the moment (rights, memory, disk) an OSError"
+    try: return read_tensors(path)
+    except (OSError, MemoryError, RuntimeError) as e:
+        raise OSError(f'{path} is there, and cannot be read now: {type(e).__name__}: {e}') from e
+
+def _last(files, problem):
+    "The newest file that is whole, and what is in it; (None, None) if there is none"
+    foreign = ''
+    for path in reversed(files):
+        try:
+            state = _read(path)
+            if not (why := problem(state)): return path,state
+            foreign = foreign or f'{path}: {why}. Use another folder'
+        except ValueError as e: why = e
+        print(f'{path} cannot be read, looking at the one before ({why})')
+    if foreign: raise ValueError(foreign)
+    return None,None
 
 # %% ../nbs/27_surviving.ipynb #bf4ffec2
-_ENTRIES = dict(run=str, epoch=int, done=int, fits=int, model=dict, grads=list, history=list, cbs=dict,
-                rng=dict, loaders=list, generators=list, lengths=list)
+_ENTRIES = dict(run=str, epoch=int, done=int, fits=int, model=dict, opt=dict|None, grads=list, history=list,
+                cbs=dict, rng=dict, loaders=list, generators=list, lengths=list, start=dict|None)
 
 def _not_whole(state):
     "What a checkpoint lacks, '' if nothing"
     if not isinstance(state, dict): return f'it holds a {type(state).__name__}, not a checkpoint'
-    wrong = [k for k,kind in _ENTRIES.items() if not isinstance(state.get(k), kind)]
-    if state.get('done') and not isinstance(state.get('start'), dict): wrong.append('start')
-    if not isinstance(state.get('opt', 0), (dict, type(None))): wrong.append('opt')
+    wrong = [k for k,kind in _ENTRIES.items() if not isinstance(state.get(k, ...), kind)]
     return f'not a whole checkpoint: {", ".join(wrong)} missing, or not what it should be' if wrong else ''
 
 # %% ../nbs/27_surviving.ipynb #8270294c
@@ -65,33 +126,11 @@ class _Rest:
     def __len__(self): return max(0, len(self.dl) - self.skip)
     def __iter__(self):
         batches = iter(self.dl)
-        for i in range(self.skip):
-            try: next(batches)
-            except StopIteration:
-                text = f'{self.skip} batches of this epoch are done, and the loader has {i}'
-                raise ValueError(text) from None
+        done = sum(1 for _ in islice(batches, self.skip))
+        if done < self.skip:
+            raise ValueError(f'{self.skip} batches of this epoch are done, and the loader has {done}')
         set_rng_state(self.rng)
         yield from batches
-
-# %% ../nbs/27_surviving.ipynb #ce59dcc1
-def _metric_state(m):
-    "What a metric has collected so far"
-    if hasattr(m, 'metric_state'): return dict(m.metric_state, _update_count=m._update_count)  # torchmetrics
-    if _has_state(m): return m.state_dict()  # torcheval
-    return {k: v for k,v in vars(m).items() if isinstance(v, (torch.Tensor, int, float, list, tuple, dict))}
-
-@patch
-def state_dict(self:MetricsCB):
-    "What the metrics have collected so far"
-    return {n: copy.deepcopy(_metric_state(m)) for n,m in self.all_metrics.items()}
-
-@patch
-def load_state_dict(self:MetricsCB, state):
-    "Put back what `state_dict` gave"
-    for n,m in self.all_metrics.items():
-        if _has_state(m) and not hasattr(m, 'metric_state'): m.load_state_dict(state[n])
-        else:
-            for k,v in state[n].items(): setattr(m, k, v)
 
 # %% ../nbs/27_surviving.ipynb #445145f6
 def _stateful(learn, me):
@@ -142,23 +181,18 @@ def _other_run(learn, me, state):
             return f'is in the middle of an epoch of {length} batches, and the loader has {_length(dl)} now'
     return ''
 
-@contextmanager
-def _named(path):
-    "Errors within say which checkpoint it was"
-    try: yield
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as e:
-        raise ValueError(f'{path} can be read, and does not fit: {e}') from e
-
 def _put_back(learn, me, state):
     "Make `learn` what it was, but for what an interrupted epoch begins with"
-    device = next((p.device for p in learn.model.parameters()), 'cpu')
-    if state['opt'] is not None: load_opt(learn.opt, state['opt'])
-    for p,grad in zip(learn.model.parameters(), state['grads'], strict=True):
-        p.grad = None if grad is None else grad.to(device)
-    learn.history[:],learn.fits,learn.run_id = state['history'],state['fits'],state['run']
-    for name,cb in _stateful(learn, me).items():
-        if not isinstance(cb, MetricsCB): cb.load_state_dict(state['cbs'][name])
-    if not state['done']: _set_start(learn.dls, state)
+    try:
+        if state['opt'] is not None: load_opt(learn.opt, state['opt'])
+        for p,grad in zip(learn.model.parameters(), state['grads'], strict=True):
+            p.grad = None if grad is None else grad.to(p.device)
+        learn.history[:],learn.fits,learn.run_id = state['history'],state['fits'],state['run']
+        for name,cb in _stateful(learn, me).items():
+            if not isinstance(cb, MetricsCB): cb.load_state_dict(state['cbs'][name])
+        if not state['done']: _set_start(learn.dls, state)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as e:
+        raise ValueError(f'{me.path} can be read, and does not fit: {e}') from e
 
 def _go_on(learn, me, state):
     "Begin the epoch that was interrupted, after the batches that are done"
@@ -170,33 +204,19 @@ def _go_on(learn, me, state):
     learn.first_iter = state['done']
 
 # %% ../nbs/27_surviving.ipynb #9faad1d7
-def _resuming(path, state):
-    batches = f" and {state['done']} batches" if state['done'] else ''
-    return f"resuming from {path}: {state['epoch']} epochs{batches} are done"
-
-def _run_of(store, path):
+def _run_of(path):
     "The run that a checkpoint belongs to, None if it is damaged"
-    try: return store.read(path)['run']
+    try: return _read(path)['run']
     except (ValueError, KeyError, TypeError): return None
 
 def _may_begin(cb, learn):
     "May a run begin in this folder? Is it this learner's own, one to be removed, or somebody else's?"
     older = cb.files()
-    if not older or cb.afresh or _run_of(cb.store, older[-1]) == getattr(learn, 'run_id', None): return True
+    if not older or cb.afresh or _run_of(older[-1]) == getattr(learn, 'run_id', None): return True
     if cb.fresh: return False
     raise ValueError(f'{cb.folder} holds the checkpoints of another run, the last is {older[-1].name}. '
                      'To go on with it: fit(..., resume=True). To keep it: CheckpointCB(another folder). '
                      'To remove it: CheckpointCB(..., fresh=True)')
-
-def _prove(path):
-    "Raise if a checkpoint just written can't be read back"
-    try: torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as e:
-        path.unlink()
-        found = re.search(r'GLOBAL (\S+)', str(e))
-        what = f'a {found[1]}' if found else f'something else ({e})'
-        raise TypeError('a checkpoint may hold tensors and plain values only, and the model, the optimizer, '
-                        f'history or a callback with state_dict has {what} in it') from e
 
 # %% ../nbs/27_surviving.ipynb #991de034
 class CheckpointCB(Callback):
@@ -212,36 +232,35 @@ class CheckpointCB(Callback):
         for name,n in dict(every_epochs=every_epochs, every_batches=every_batches, keep=keep).items():
             if n is not None or name == 'keep': check_whole(name, n, 1)
         self.every_epochs,self.every_batches,self.keep = every_epochs,every_batches,keep
-        self.folder = Path(folder)
-        self.store,self.lock = Store(folder, 'checkpoint-{:06d}-{:05d}-{:08d}.pt'),Lock(folder)
+        self.folder,self.lock = Path(folder),None
         self.fresh,self.resumed,self.afresh = fresh,None,False
 
-    def files(self):
-        "The checkpoints in the folder, oldest first"
-        return self.store.files()
+    def files(self): return _files(self.folder)  # the checkpoints, oldest first
 
     def resume(self, learn):
         "Read the last checkpoint; `fit(resume=True)` calls this before it starts"
         if self.fresh: raise ValueError('fresh=True begins anew, and resume=True goes on: which of the two?')
-        self.lock.take()
+        self.lock = _lock(self.folder)
         try:
-            self.path,state = self.store.last(_not_whole)
+            self.path,state = _last(self.files(), _not_whole)
             if problem := state and _other_run(learn, self, state): raise ValueError(f'{self.path} {problem}')
             if state: learn.model.load_state_dict(state['model'])
         except BaseException:
-            self.lock.release()
+            self.lock = _unlock(self.lock)
             raise
         self.resumed,self.afresh = state,not state
         if state: learn.epochs = range(state['epoch'], learn.n_epochs)
-        print(_resuming(self.path, state) if state else f'no checkpoint in {self.folder}: starting afresh')
+        batches = f" and {state['done']} batches" if state and state['done'] else ''
+        print(f"resuming from {self.path}: {state['epoch']} epochs{batches} are done" if state else
+              f'no checkpoint in {self.folder}: starting afresh')
 
     def before_fit(self, learn):
         if not getattr(learn, 'learning', True): return
         _check_run(learn)
-        self.lock.take()
+        self.lock = self.lock or _lock(self.folder)
         self.due,self.proved = 0,False
         if not self.resumed: return self.begin(learn)
-        with _named(self.path): _put_back(learn, self, self.resumed)
+        _put_back(learn, self, self.resumed)
         if not self.resumed['done']: self.resumed = None
 
     def begin(self, learn):
@@ -249,7 +268,7 @@ class CheckpointCB(Callback):
         mine,older = _may_begin(self, learn),self.files()
         if not mine or not hasattr(learn, 'run_id'): learn.run_id = uuid.uuid4().hex[:12]
         if older: self.write(learn, 0, 0)  # from now on, what is older is not to be resumed
-        if not mine: self.store.prune(1)
+        if not mine: _remove(self.files()[:-1])
 
     def before_epoch(self, learn):
         if not learn.training: return
@@ -270,12 +289,11 @@ class CheckpointCB(Callback):
 
     def write(self, learn, epoch, done):
         "Write a checkpoint at `done` batches of `epoch`, and remove the oldest ones"
-        path = self.store.write(_run_state(learn, self, epoch, done), epoch, done)
-        if not self.proved: _prove(path)
+        _write(self.folder, _run_state(learn, self, epoch, done), self.proved)
         self.due,self.proved = 0,True
-        self.store.prune(self.keep)
+        _remove(self.files()[:-self.keep])
 
     def cleanup_epoch(self, learn): learn.first_iter = 0
     def cleanup_fit(self, learn):
         self.resumed,self.afresh = None,False
-        self.lock.release()
+        self.lock = _unlock(self.lock)

@@ -692,7 +692,7 @@ def made(name, cls, folder):
         EpochSchedCB=lambda: cls(partial(lr_scheduler.ReduceLROnPlateau, patience=0)),
         SaveBestCB=lambda: cls(folder/'best.pt'), CheckpointCB=lambda: cls(folder/'checkpoints'),
         LogCB=lambda: cls(folder/'log.jsonl', every=1),
-        AccumulateCB=lambda: cls(2), ClipGradCB=lambda: cls(0.1), LimitCB=lambda: cls(8),
+        AccumulateCB=lambda: cls(2), ClipGradCB=lambda: cls(0.1), LimitCB=lambda: cls(steps=8),
         MetricsCB=lambda: cls(Accuracy()), ProgressCB=lambda: cls(plot=True), DeviceCB=lambda: cls('cpu'))
     return with_arguments.get(name, cls)()
 

@@ -1,12 +1,15 @@
-"Keeping: save and load, the best epoch, stopping early"
+"Keeping: save and load, the best epoch, stopping early, limits, averages"
 import os, sys, threading, types
 from functools import partial
 import pytest, torch
+import torch.nn.functional as F
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from miniai import keep
 from miniai.keep import Monitor, better_way, load_opt, misfit, some
-from miniai.learner import Callback, CheckpointCB, EarlyStoppingCB, SaveBestCB
+from miniai.learner import AccumulateCB, Callback, CheckpointCB, EarlyStoppingCB, EMACB, LimitCB, SaveBestCB
 from miniai.optim import SGD
-from tests.small import Quiet, make, net, weights
+from tests.small import Quiet, batches, make, net, weights
 
 
 def test_save_and_load(tmp_path):
@@ -28,7 +31,8 @@ class Evil:
 
 def test_loading_runs_no_code(tmp_path):
     torch.save(dict(model=Evil()), tmp_path/'evil.pt')
-    with pytest.raises(Exception, match='(?i)weights'): make().load(tmp_path/'evil.pt')
+    with pytest.raises(ValueError, match='does not hold weights.*eval in it'): make().load(tmp_path/'evil.pt')
+    assert not os.path.exists('/tmp/miniai_evil')
 
 
 def test_early_stopping_and_saving_the_best(tmp_path, capsys):
@@ -283,3 +287,185 @@ def test_an_optimizer_goes_on_where_another_one_stood():
     first.step()
     load_opt(second, first.state_dict())
     assert second.state_dict()['state'][0]['step'] == 1
+
+
+# -- a limit
+
+class Counts(Callback):
+    "What others hear of a fit: batches trained, rows, cleanups"
+    order = 99
+    def __init__(self): self.batches,self.cleanups = [],0
+    def after_batch(self, learn): self.batches += [(learn.epoch, learn.iter)]*learn.training
+    def cleanup_fit(self, learn): self.cleanups += 1
+
+
+@pytest.mark.parametrize('n,n_batches,rows', [(1, 1, 0), (4, 4, 1), (6, 6, 1), (8, 8, 2), (100, 12, 3)])
+def test_a_limit_of_steps_ends_the_fit_when_another_batch_would_begin(n, n_batches, rows):
+    "4 batches in an epoch; an epoch that is complete is validated"
+    counts = Counts()
+    limited = make([LimitCB(steps=n), Quiet(), counts])
+    limited.fit(3)
+    assert counts.batches == [(i//4, i%4) for i in range(n_batches)] and counts.cleanups == 1
+    assert [row['train'] for row in limited.history].count('eval') == rows
+    assert limited.epoch == (n_batches - 1)//4 and limited.limit.done == n_batches
+    other = make()
+    other.fit(1, valid=False)
+    if n == 4: assert torch.equal(weights(limited), weights(other))
+
+
+@pytest.mark.parametrize('n,iters', [(1, 2), (2, 3), (3, 2), (4, 3)])
+def test_a_limit_leaves_groups_of_batches_whole(n, iters):
+    "Epochs of 4 batches in groups of 3 are 2 steps"
+    counts = Counts()
+    learn = make([AccumulateCB(3), LimitCB(steps=n), Quiet(), counts])
+    learn.fit(9)
+    assert counts.batches[-1] == ((n - 1)//2, iters) and learn.do_step
+    assert all(p.grad is None for p in learn.model.parameters())
+
+
+class Clock(Callback):
+    "A clock of our own: each step takes a second, validation ten, the loader `slow` seconds a batch"
+    order = -99
+    def __init__(self, monkeypatch, slow=0):
+        self.now,self.slow = 0,slow
+        monkeypatch.setattr(keep, 'time', types.SimpleNamespace(perf_counter=lambda: self.now))
+    def before_batch(self, learn): self.now += self.slow
+    def after_step(self, learn): self.now += 1
+    def after_epoch(self, learn): self.now += 0 if learn.training else 10
+
+
+@pytest.mark.parametrize('seconds,slow,n_batches,rows',
+                         [(5, 0, 4, 1), (14, 0, 4, 1), (15, 0, 5, 1), (19, 0, 8, 2), (28, 0, 8, 2),
+                          (3, 0, 3, 0), (4, 0, 4, 1), (3, 2, 1, 0), (6, 2, 2, 0), (99, 0, 12, 3)])
+def test_a_limit_of_seconds(seconds, slow, n_batches, rows, monkeypatch):
+    "4 batches in an epoch; what validation and the loader take counts before another step begins"
+    counts = Counts()
+    learn = make([LimitCB(seconds=seconds), Clock(monkeypatch, slow), Quiet(), counts])
+    learn.fit(3)
+    assert len(counts.batches) == learn.limit.done == n_batches
+    assert [row['train'] for row in learn.history].count('eval') == rows
+    assert learn.epoch == (n_batches - 1)//4
+
+
+@pytest.mark.parametrize('seconds,iters', [(1, 2), (2, 3), (12, 3), (13.4, 2)])
+def test_a_limit_of_seconds_leaves_groups_whole(seconds, iters, monkeypatch):
+    "Epochs of 4 batches in groups of 3: the time is over within the second group too"
+    class Slow(Callback):
+        def after_backward(self, learn): clock.now += 0.3
+    counts,clock = Counts(),Clock(monkeypatch)
+    learn = make([LimitCB(seconds=seconds), AccumulateCB(3), clock, Slow(), Quiet(), counts])
+    learn.fit(9)
+    assert counts.batches[-1][1] == iters and learn.do_step
+    assert all(p.grad is None for p in learn.model.parameters())
+
+
+def test_a_limit_counts_on_when_a_run_goes_on(tmp_path):
+    def learner(n, *cbs):
+        opt = partial(torch.optim.SGD, momentum=0.9)
+        return make([*cbs, LimitCB(steps=n), EMACB(0.9), AccumulateCB(2), Quiet(),
+                     CheckpointCB(tmp_path/'a', every_batches=4, keep=99)], batches(7), opt_func=opt)
+    def kept(learn): return [weights(learn), *learn.ema.average]
+    whole = make([LimitCB(steps=11), EMACB(0.9), AccumulateCB(2), Quiet()], batches(7),
+                 opt_func=partial(torch.optim.SGD, momentum=0.9))
+    whole.fit(9)  # 4 steps an epoch
+    with pytest.raises(Boom): learner(11).fit(9, cbs=Fails(1, 5))
+    for n in 7,11,11:  # to a lower limit, on to the whole one, and once more
+        resumed = learner(n)
+        resumed.fit(9, resume=True)
+        assert resumed.limit.done == n
+    for a,b in zip(kept(resumed), kept(whole), strict=True): assert torch.equal(a, b)
+    assert (resumed.epoch, whole.epoch) == (2, 2)
+
+
+class Boom(Exception): pass
+
+class Fails(Callback):
+    def __init__(self, epoch, iter, training=True): self.at = epoch,iter,training
+    def before_batch(self, learn):
+        if (learn.epoch, learn.iter, learn.training) == self.at: raise Boom()
+
+
+def test_limits_that_are_none():
+    for wrong in {}, dict(steps=0), dict(steps=1.5), dict(seconds=0), dict(seconds=float('nan')):
+        with pytest.raises(ValueError, match='steps|seconds'): LimitCB(**wrong)
+
+
+# -- averaged weights
+
+class Theirs(Callback):
+    "torch's average of a torch model"
+    def __init__(self, decay): self.decay = decay
+    def before_fit(self, learn):
+        self.model = AveragedModel(learn.model, multi_avg_fn=get_ema_multi_avg_fn(self.decay))
+    def after_step(self, learn): self.model.update_parameters(learn.model)
+
+
+def normed():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+@pytest.mark.parametrize('decay', [0, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize('accumulate', [1, 3])
+def test_the_average_is_torchs_and_training_is_as_without_it(decay, accumulate):
+    "Weights, buffers and what is validated; a frozen layer too"
+    theirs,ema = Theirs(decay),EMACB(decay)
+    averaged,plain = (make([*cbs, AccumulateCB(accumulate), Quiet()], model=normed())
+                      for cbs in ([theirs, ema], []))
+    for learn in averaged,plain:
+        learn.model[0].weight.requires_grad_(False)
+        learn.fit(3)
+    for k,v in plain.model.state_dict().items(): assert torch.equal(v, averaged.model.state_dict()[k]), k
+    theirs.model.eval()
+    losses = [(F.cross_entropy(theirs.model(x), y).item(), len(y)) for x,y in averaged.dls.valid]
+    mean = sum(loss*n for loss,n in losses)/sum(n for _,n in losses)
+    assert averaged.history[-1]['loss'] == pytest.approx(mean, rel=1e-6)
+    ema.use()
+    for k,v in theirs.model.module.state_dict().items():
+        assert torch.equal(v, averaged.model.state_dict()[k]), k
+
+
+@pytest.mark.parametrize('at', ['before_epoch', 'before_batch', 'after_loss', 'after_epoch', 'cleanup_epoch'])
+def test_after_an_error_in_validation_the_weights_are_the_models_own(at):
+    def fails(self, learn):
+        if not learn.training and learn.epoch == 1: raise Boom()
+    class Last(Callback): order = 99
+    class First(Callback): order = -9
+    plain = make([Quiet()])
+    plain.fit(2)
+    for place in Last,First:
+        learn = make([EMACB(0.9), Quiet(), type('Fails', (place,), {at: fails})()])
+        with pytest.raises(Boom): learn.fit(5)
+        assert torch.equal(weights(learn), weights(plain)) and not learn.ema.exchanged
+
+
+def test_the_best_average_is_saved_and_checkpoints_hold_the_models_own_weights(tmp_path):
+    theirs,best = Theirs(0.8),SaveBestCB(tmp_path/'best.pt', restore=True)
+    learn = make([best, theirs, CheckpointCB(tmp_path/'c'), EMACB(0.8), Quiet()])
+    learn.fit(2)
+    assert best.best == learn.history[-1]['loss']  # it falls
+    for k,v in theirs.model.module.state_dict().items():
+        assert torch.equal(v, learn.model.state_dict()[k]), k
+        assert torch.equal(v, torch.load(tmp_path/'best.pt')['model'][k])
+    plain = make()
+    plain.fit(2)
+    checkpoint = torch.load(sorted((tmp_path/'c').glob('*.pt'))[-1])
+    for k,v in plain.model.state_dict().items(): assert torch.equal(v, checkpoint['model'][k]), k
+
+
+def test_averages_begin_anew_with_each_fit_and_need_a_step():
+    ema = EMACB(0.9)
+    learn = make([ema, Quiet()])
+    with pytest.raises(RuntimeError, match='no step was made'): ema.use()
+    learn.fit(1, train=False)
+    assert ema.average is None
+    learn.fit(1)
+    row = learn.history[-1]
+    learn.fit(1, train=False)  # validates the average again
+    assert learn.history[-1]['loss'] == row['loss'] != learn.validate()['loss']
+    other = make([EMACB(0.9)], model=net())
+    other.model.load_state_dict(learn.model.state_dict())
+    learn.fit(1); other.fit(1)
+    for a,b in zip(ema.average, other.ema.average, strict=True): assert torch.equal(a, b)
+    for wrong in 1, 1., -0.1, float('nan'):
+        with pytest.raises(ValueError, match='below 1'): EMACB(wrong)

@@ -116,7 +116,7 @@ def weights(learn):
 
 
 def table(learn): return [{k: v for k,v in r.items() if k != 'time'} for r in learn.history]
-def checkpoints(folder): return sorted((Path(folder)/'checkpoints').iterdir())
+def checkpoints(folder): return sorted(p for p in (Path(folder)/'checkpoints').iterdir() if p.name != 'lock')
 
 
 class PowerCut(Callback):
@@ -422,7 +422,7 @@ def test_a_file_that_cannot_be_opened_is_an_error(tmp_path):
     assert len(checkpoints(tmp_path)) == 3
 
 
-def contents(folder): return {p.name: p.read_bytes() for p in (Path(folder)/'checkpoints').iterdir()}
+def contents(folder): return {p.name: p.read_bytes() for p in checkpoints(folder)}
 
 
 OTHERS = ('checkpoint-000001-00001-00000000-good.pt', 'checkpoint-3rd-try-x.pt', 'best.pt',
@@ -626,7 +626,7 @@ def test_two_runs_of_one_process_in_one_folder(tmp_path):
     learn = build(Another())
     learn.fit(1)
     learn.fit(1)
-    assert [p.name for p in tmp_path.iterdir() if not p.name.startswith('checkpoint-')] == []
+    assert [p.name for p in tmp_path.iterdir() if not p.name.startswith('checkpoint-')] == ['lock']
 
 
 def test_a_killed_runs_workers_do_not_hold_the_folder(tmp_path):

@@ -1,77 +1,89 @@
-"Numbered files, and one at a time"
+"Numbered files, and one run at a time: what CheckpointCB does in its folder"
 import os, signal, subprocess, sys
 from pathlib import Path
 import pytest, torch
-from miniai.keep import Lock, Store
+from miniai.learner import Callback, CheckpointCB
 from tests.conftest import ROOT
+from tests.small import Quiet, make
+
+
+def run(folder, epochs=2, **kwargs):
+    learn = make([Quiet(), CheckpointCB(folder)])
+    learn.fit(epochs, **kwargs)
+    return learn.checkpoint.files()
 
 
 def test_files_are_ours_by_their_whole_name_and_sort_by_number(tmp_path):
-    store = Store(tmp_path, 'run-{:06d}-{:02d}.pt')
-    for name in 'run-000010-01.pt', 'run-000009-100.pt', 'run-1000000-01.pt', 'run-999999-01.pt':
-        (tmp_path/name).touch()
-    for name in 'run-000010-01.pt.bak', 'run-10-01.pt', 'run-000010.pt', 'xrun-000010-01.pt':
-        (tmp_path/name).touch()
-    names = [p.name for p in store.files()]
-    assert names == ['run-000009-100.pt', 'run-000010-01.pt', 'run-999999-01.pt', 'run-1000000-01.pt']
-    assert store.write(dict(a=1), 7).name == 'run-1000001-07.pt'
-    store.prune(2)
-    assert [p.name for p in store.files()] == ['run-1000000-01.pt',
-                                               'run-1000001-07.pt'] and len(list(tmp_path.iterdir())) == 6
-    assert Store(tmp_path/'none', 'a-{:01d}.pt').files() == []
+    assert CheckpointCB(tmp_path/'none').files() == []
+    rest = '-00001-00000000.pt'
+    for number in '000010', '000009', '1000000', '999999': (tmp_path/f'checkpoint-{number}{rest}').touch()
+    others = [f'checkpoint-000010{rest}.bak', f'checkpoint-10{rest}', 'checkpoint-000010.pt',
+              f'xcheckpoint-000010{rest}', f'checkpoint-000010{rest[:-3]}Xpt']
+    for name in others: (tmp_path/name).touch()
+    files = CheckpointCB(tmp_path).files()
+    assert [int(p.name.split('-')[1]) for p in files] == [9, 10, 999_999, 1_000_000]
+    run(tmp_path, resume=True)  # all are empty: damaged, so it begins again, behind them
+    numbers = [int(p.name.split('-')[1]) for p in CheckpointCB(tmp_path).files()]
+    assert numbers == [1_000_001, 1_000_002, 1_000_003]  # one at the start, for there are older ones
+    assert all((tmp_path/name).exists() for name in others)
 
 
 def test_the_newest_whole_one(tmp_path, capsys):
-    store = Store(tmp_path, 'a-{:01d}.pt')
-    assert store.last() == (None, None)
-    for i in range(3): store.write(dict(i=i))
-    assert store.last()[1] == dict(i=2)
-    assert store.last(lambda state: 'even' if state['i'] % 2 == 0 else '')[1] == dict(i=1)
-    with pytest.raises(ValueError, match='never'): store.last(lambda state: 'never')
-    for path in store.files(): path.write_bytes(path.read_bytes()[:50])
-    assert store.last(lambda state: 'never') == (None, None)
-    assert capsys.readouterr().out.count('cannot be read') == 7
+    files = run(tmp_path, 3)
+    newest = files[-1]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    assert run(tmp_path, 3, resume=True)[-1].name > newest.name
+    out = capsys.readouterr().out
+    assert f'{newest} cannot be read, looking at the one before' in out and f'resuming from {files[1]}' in out
+    for path in CheckpointCB(tmp_path).files(): path.write_bytes(path.read_bytes()[:50])
+    run(tmp_path, 1, resume=True)
+    out = capsys.readouterr().out
+    assert out.count('cannot be read') == 3 and 'starting afresh' in out
 
 
-def test_nothing_in_a_file_is_run(tmp_path):
+def test_nothing_in_a_file_is_run(tmp_path, capsys):
     class Evil:
         def __reduce__(self): return eval, ("open('/tmp/miniai_evil_store', 'w')",)
-    store = Store(tmp_path, 'a-{:01d}.pt')
-    torch.save(Evil(), tmp_path/'a-1.pt')
-    assert store.last() == (None, None) and not Path('/tmp/miniai_evil_store').exists()
+    for path in run(tmp_path): torch.save(Evil(), path)
+    run(tmp_path, resume=True)
+    assert not Path('/tmp/miniai_evil_store').exists() and 'eval' in capsys.readouterr().out
 
 
 HOLD = """
 import sys, time
-from miniai.keep import Lock
-Lock(sys.argv[1]).take()
-print('held', flush=True)
-time.sleep(60)
+from miniai.learner import Callback, CheckpointCB
+from tests.small import make
+class Wait(Callback):
+    def before_batch(self, learn):
+        print('held', flush=True)
+        sys.stdin.read()
+make([CheckpointCB(sys.argv[1]), Wait()]).fit(1)
 """
 
+def start(folder):
+    return subprocess.Popen([sys.executable, '-c', HOLD, str(folder)], cwd=ROOT, stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 def test_a_lock_ends_with_its_process(tmp_path):
-    process = subprocess.Popen([sys.executable, '-c', HOLD, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE,
-                               text=True)
+    process = start(tmp_path)
     assert process.stdout.readline() == 'held\n'
-    with pytest.raises(RuntimeError, match='another run'): Lock(tmp_path).take()
+    with pytest.raises(RuntimeError, match='another run'): run(tmp_path)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    lock = Lock(tmp_path)
-    lock.take()
-    lock.take()  # ours already
-    with pytest.raises(RuntimeError, match='another run'): Lock(tmp_path/'.').take()
-    lock.release()
-    lock.release()
-    assert list(tmp_path.iterdir()) == []
+    class Another(Callback):
+        def before_batch(self, learn):
+            for same in tmp_path,tmp_path/'.',tmp_path/'..'/tmp_path.name:
+                with pytest.raises(RuntimeError, match='another run'): run(same)
+            assert start(tmp_path).communicate()[1].strip().endswith('a folder of its own')
+    learn = make([CheckpointCB(tmp_path)])
+    learn.fit(1, cbs=Another())  # the refused ones have not let it go
+    learn.fit(1)
+    assert {p.name for p in tmp_path.iterdir()} == {'lock', *(p.name for p in learn.checkpoint.files())}
 
 
 def test_only_one_of_many_gets_it(tmp_path):
-    code = HOLD.replace('time.sleep(60)', 'sys.stdin.read()')
-    def start():
-        return subprocess.Popen([sys.executable, '-c', code, str(tmp_path)], cwd=ROOT, stdin=subprocess.PIPE,
-                                stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True)
-    processes = [start() for _ in range(2)]
+    processes = [start(tmp_path) for _ in range(2)]
     first = [p.stdout.readline() for p in processes]
     for p in processes: p.communicate()
     assert first.count('held\n') == 1
