@@ -92,7 +92,7 @@ def read_tensors(path):
         if trouble and not isinstance(e, IsADirectoryError): raise  # of the moment, and not the file's fault
         found = re.search(r'GLOBAL (\S+)', str(e))
         why = f'there is {found[1]} in it' if found else f'damaged, or of another kind: {type(e).__name__}'
-        raise ValueError(f'{path} does not hold weights or other tensors and plain values ({why})') from None
+        raise ValueError(f'{Path(path).name} does not hold weights or other plain values ({why})') from None
 
 @patch
 def load(self:Learner,

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from miniai import keep
-from miniai.keep import Monitor, better_way, load_opt, misfit, some
+from miniai.keep import Monitor, better_way, load_opt, misfit, read_tensors, some
 from miniai.learner import AccumulateCB, Callback, CheckpointCB, EarlyStoppingCB, EMACB, LimitCB, SaveBestCB
-from miniai.optim import SGD
+from miniai.optim import SGD, AdamW, RMSprop
 from tests.small import Quiet, batches, make, net, weights
 
 
@@ -469,3 +469,78 @@ def test_averages_begin_anew_with_each_fit_and_need_a_step():
     for a,b in zip(ema.average, other.ema.average, strict=True): assert torch.equal(a, b)
     for wrong in 1, 1., -0.1, float('nan'):
         with pytest.raises(ValueError, match='below 1'): EMACB(wrong)
+
+
+KINDS = dict(sgd=SGD, momentum=partial(SGD, momentum=0.9), adamw=AdamW, rmsprop=RMSprop,
+             torch_sgd=torch.optim.SGD, torch_momentum=partial(torch.optim.SGD, momentum=0.9),
+             torch_adamw=torch.optim.AdamW, torch_rmsprop=torch.optim.RMSprop)
+
+@pytest.mark.parametrize('mine', KINDS)
+@pytest.mark.parametrize('other', KINDS)
+def test_an_optimizer_of_another_kind_is_refused_and_one_of_the_same_kind_goes_on(mine, other, tmp_path):
+    "Plain SGD's state went into AdamW without a word, and the next step was a KeyError"
+    first,second = make(opt_func=KINDS[other], lr=0.01),make(opt_func=KINDS[mine], model=net(seed=7), lr=0.01)
+    first.fit(1)
+    first.save(tmp_path/'a.pt', with_opt=True)
+    before = everything(second)
+    kinds = {name.split('_')[-1] for name in (mine, other)}
+    if len(kinds) == 1 or kinds == {'sgd', 'momentum'}: second.load(tmp_path/'a.pt', with_opt=True)
+    else:
+        with pytest.raises(ValueError, match='a.pt: the optimizer state does not fit: .*has no '):
+            second.load(tmp_path/'a.pt', with_opt=True)
+        for a,b in zip(before, everything(second), strict=True): assert a is b or torch.equal(a, b)
+    second.fit(1)
+
+
+def test_files_that_are_damaged_or_of_another_kind_are_named_in_our_words(tmp_path):
+    learn,path = make(),tmp_path/'a.pt'
+    learn.save(path)
+    whole = path.read_bytes()
+    changed = bytearray(whole)
+    changed[whole.index(learn.model[0].weight.detach().numpy().tobytes())] ^= 1
+    for data in b'', b'some text', whole[:-50], whole[:300], bytes(changed):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match='a.pt does not hold weights.*damaged') as e: learn.load(path)
+        assert 'weights_only' not in str(e.value)
+    path.unlink()
+    torch.save(learn.model, path)
+    with pytest.raises(ValueError, match='there is .*Sequential in it'): read_tensors(path)
+    with pytest.raises(FileNotFoundError): learn.load(tmp_path/'none.pt')
+    torch.save(learn.model.state_dict(), path, _use_new_zipfile_serialization=False)
+    assert torch.equal(read_tensors(path)['0.weight'], learn.model[0].weight)
+
+
+def test_arguments_in_the_wrong_place_are_named(tmp_path):
+    with pytest.raises(TypeError, match='patience=3'): EarlyStoppingCB(3)
+    with pytest.raises(ValueError, match="monitor='accuracy'"): SaveBestCB('accuracy')
+    for wrong in 0, -1, 1.5:
+        with pytest.raises(ValueError, match='patience must be'): EarlyStoppingCB(patience=wrong)
+    with pytest.raises(TypeError): LimitCB(3600)
+
+
+class Growing(Theirs):
+    "torch's average, with a decay that grows with the steps made"
+    def __init__(self): pass
+    def before_fit(self, learn):
+        def mean(average, now, n): torch._foreach_lerp_(average, now, 1 - (1 + n)/(10 + n))
+        self.model = AveragedModel(learn.model, multi_avg_fn=torch.no_grad()(mean))
+
+
+def test_without_a_decay_the_average_follows_from_the_start(tmp_path, capsys):
+    theirs,ema = Growing(),EMACB()
+    learn = make([theirs, ema, Quiet()])
+    learn.fit(5)
+    torch.testing.assert_close(ema.average, [p.detach() for p in theirs.model.module.parameters()])
+    assert ema.n == 20 and capsys.readouterr().out == ''
+    def learner(): return make([EMACB(), Quiet(), CheckpointCB(tmp_path, every_batches=3)])
+    with pytest.raises(Boom): learner().fit(5, cbs=Fails(2, 1))
+    resumed = learner()
+    resumed.fit(5, resume=True)
+    for a,b in zip(ema.average, resumed.ema.average, strict=True): assert torch.equal(a, b)
+
+
+def test_an_average_of_first_weights_is_mentioned(capsys):
+    make([EMACB(0.999), Quiet()]).fit(2)
+    assert 'after 8 steps 99% of the average are the first weights' in capsys.readouterr().out
+    make([EMACB(0.5), Quiet()]).fit(2)
+    assert capsys.readouterr().out == ''
