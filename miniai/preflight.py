@@ -131,13 +131,13 @@ def _check_targets(loss_func, preds, targ=None, *more):
 # %% ../nbs/30_preflight.ipynb #d1e3b7f6
 class _Found(Exception): "Carries sentences that say what is wrong"
 class _Watched:
-    "A loss that looks at predictions and targets before it does its work: in training only at the first"
-    def __init__(self, f): self.f,self.got,self.labels = f,(),[]
+    "A loss that looks at predictions and targets before it does its work: in training only twice"
+    def __init__(self, f): self.f,self.got,self.labels,self.left = f,(),[],2
     def __getattr__(self, name): return getattr(self.__dict__['f'], name)
     def __call__(self, preds, *targets, **kwargs):
         if self.f is None: self.f = pick_loss(preds, targets)
-        if not (self.got and torch.is_grad_enabled()):
-            self.got = self.f,preds,*targets
+        if self.left > 0 or not torch.is_grad_enabled():
+            self.left,self.got = self.left - 1,(self.f, preds, *targets)
             self.labels += [t.cpu().float() for t in targets[:1] if is_integer(t) and t.dim() == 1]
             found = list(_check_targets(*self.got))
             if found: raise _Found(*found)
