@@ -668,7 +668,7 @@ def test_a_whole_learner_model_pickles():
 
 # -- our callbacks with a learner of a notebook's own
 
-LEARNER_MODULES = 'loop metrics looking sched activations keep resume track steps replay'.split()
+LEARNER_MODULES = 'loop metrics looking sched activations keep resume track steps replay init'.split()
 OURS_ONLY = {'AccumulateCB', 'CheckpointCB', 'ReplayCB'}  # they say so
 
 
@@ -693,6 +693,7 @@ def made(name, cls, folder):
         SaveBestCB=lambda: cls(folder/'best.pt'), CheckpointCB=lambda: cls(folder/'checkpoints'),
         LogCB=lambda: cls(folder/'log.jsonl', every=1),
         AccumulateCB=lambda: cls(2), ClipGradCB=lambda: cls(0.1), LimitCB=lambda: cls(steps=8),
+        BatchTransformCB=lambda: cls(lambda b: (b[0]*2, b[1])),
         MetricsCB=lambda: cls(Accuracy()), ProgressCB=lambda: cls(plot=True), DeviceCB=lambda: cls('cpu'))
     return with_arguments.get(name, cls)()
 
