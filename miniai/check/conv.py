@@ -10,6 +10,8 @@ _POOL = {
         lambda x, ks, stride: F.max_pool2d(x, ks, stride).amax(1, keepdim=True),
     'The stride has no effect: the windows stand beside each other.': lambda x, ks, _: F.max_pool2d(x, ks),
     'The stride has no effect: the window moves by one.': lambda x, ks, _: F.max_pool2d(x, ks, 1),
+    'Place r begins at row r*stride: here it begins at row r.': lambda x, ks, stride:
+        F.max_pool2d(x, ks, 1)[:,:,:(x.shape[2]-ks)//stride + 1,:(x.shape[3]-ks)//stride + 1],
     'Windows that stick out are left out.': partial(F.max_pool2d, ceil_mode=True),
     'The largest may be below 0: do not start from zeros.':
         lambda x, ks, stride: F.max_pool2d(x, ks, stride).clamp(min=0),
@@ -22,7 +24,9 @@ def _pool_case(name, shape, ks, stride, hint='The largest of each window, for ea
         want,before = F.max_pool2d(x, ks, stride),x.clone()
         got = f(x, ks, stride)
         mistakes = {text: partial(wrong, x, ks, stride) for text,wrong in _POOL.items()}
-        same(got, want, f'x of {shape}, ks={ks}, stride={stride}', hint, mistakes)
+        says = hint if getattr(got, 'ndim', 4) == 4 else 'The places are rows and columns: `view` them so.'
+        if isinstance(got, tuple): says = '`max(…)` gives values and places: take `amax(…)`.'
+        same(got, want, f'x of {shape}, ks={ks}, stride={stride}', says, mistakes)
         require(x.equal(before), 'it changed x', hint='Leave x as it is: work on a copy.')
     return Case(name, run, hint)
 
@@ -31,7 +35,7 @@ def _pool_grad(f):
     F.max_pool2d(y, 2, 2).sum().backward()
     out = f(x, 2, 2)
     cut = '`.item()` cuts a number off from the picture: put tensors together, by `torch.stack`.'
-    require(out.requires_grad, 'no gradient comes through', hint=cut)
+    require(out.requires_grad, 'no gradient', hint=cut)
     out.sum().backward()
     same(x.grad, y.grad, 'the gradient of its sum with regard to x')
 
@@ -39,13 +43,11 @@ def _pool_grad(f):
 def check_max_pool(f):  # Takes a batch of pictures, the window's side and the stride
     "Check pooling by the largest number"
     axes = 'Each channel by itself: `unfold` puts all channels into one axis, one after another.'
-    rest = 'What the windows do not fill is left out.'
-    return [_pool_case('one channel', (1, 1, 6, 6), 2, 2),
-            _pool_case('three channels', (1, 3, 6, 6), 2, 2, axes),
+    return [_pool_case('one channel', (1, 1, 6, 6), 2, 2), _pool_case('three', (1, 3, 6, 6), 2, 2, axes),
             _pool_case('a batch', (4, 3, 6, 6), 2, 2, axes),
             _pool_case('windows that overlap', (2, 2, 7, 7), 3, 2, 'The window moves by stride, not by ks.'),
             _pool_case('not square', (2, 2, 6, 9), 3, 3, 'There are two numbers of places, down and across.'),
-            _pool_case('something is left', (2, 2, 7, 8), 3, 2, rest), Case('gradients', _pool_grad)]
+            _pool_case('a rest', (2, 2, 7, 8), 3, 2, 'The rest is left out.'), Case('gradients', _pool_grad)]
 
 _FIELD = dict(sums='Each layer adds ks-1, not ks.', last='That is the last layer alone.',
               flat='The strides have no effect.', gaps='The dilation has no effect.', one='It is the kernel.',
@@ -66,11 +68,11 @@ def check_field(f):  # Takes a model, and returns a whole number
     conv,seq,relu = nn.Conv2d,nn.Sequential,nn.ReLU()
     steps = 'A layer adds ks-1 steps; a step is the product of the strides of the layers before it.'
     deep = '`model.modules()` gives all layers, in Sequentials in Sequentials, and one that stands alone.'
-    pools = 'Pooling has a kernel_size and a stride, too; there they may be numbers, not pairs.'
+    pools = 'MaxPool2d and AvgPool2d have a kernel_size and a stride, too: numbers, or pairs.'
     gaps,three = 'With dilation d the kernel reaches over d*(ks-1) + 1 numbers.',conv(4, 4, 3)
     inner = seq(seq(conv(4, 4, 3, 2, 1), relu), nn.Identity())
     return [
-        _field_case('one layer', 5, deep, conv(1, 8, 5), relu, one=1),
+        _field_case('one layer', 5, 'The sizes of a convolution are pairs.', conv(1, 8, 5), relu, one=1),
         _field_case('no Sequential', 5, deep, conv(1, 8, 5), one=1),
         _field_case('two layers', 5, steps, conv(1, 4, 3), relu, three, sums=6, last=3),
         _field_case('strides', 17, steps, conv(1, 4, 5, 2), relu, conv(4, 4, 3, 2), three, flat=9, early=25),
@@ -108,7 +110,7 @@ def _grads_case(name, ni, nf, ks, size, bs=1):
         same(got[0], dx, f'the gradient of x, for {given}', mistakes={
             'The kernel lies the wrong way round: what was moved by (i, j) moves back.': unturned},
             hint='Each shift goes back: g times a weight is added where its pixels came from.')
-    return Case(name, run)
+    return Case(name, run, 'g has an axis for the kernels, x one for the channels, and w has both.')
 
 @check('backward pass of a convolution')
 def check_conv_grads(f):  # Takes x, w and the gradient of the output; returns the gradients of x and w

@@ -66,6 +66,16 @@ def by_items(x, ks, stride):
                            for r in rows] for k in range(c)] for b in range(bs)])
 
 
+def stride_forgotten(x, ks, stride):
+    "The right number of places, each a pixel after the last"
+    h,w = ((n-ks)//stride + 1 for n in x.shape[2:])
+    return by_windows(x, ks, 1)[:,:,:h,:w]
+
+
+def flat_places(x, ks, stride): return by_windows(x, ks, stride).flatten(2)
+def with_places(x, ks, stride): return F.unfold(x, ks, stride=stride).max(1)
+
+
 def in_place(x, ks, stride):
     "Right numbers, and x is spoiled"
     out = by_windows(x, ks, stride).clone()
@@ -171,6 +181,15 @@ def no_dilation(model):
 def as_pair(model): return by_modules(model),by_modules(model)
 
 
+def no_pairs(model):
+    size = step = 1
+    for m in model.modules():
+        if not hasattr(m, 'kernel_size'): continue
+        size += (m.kernel_size-1)*step
+        step *= m.stride
+    return size
+
+
 def pairs_only(model):
     size = step = 1
     for m in model.modules():
@@ -233,6 +252,16 @@ def turned_too_much(x, w, g):
     return dx,dw.flip(2, 3)
 
 
+def one_kernel(x, w, g):
+    "Right for one channel and one kernel"
+    dx,dw = torch.zeros_like(x),torch.zeros_like(w)
+    h,wd = g.shape[2:]
+    for i,j in product(range(w.shape[2]), range(w.shape[3])):
+        dw[:,:,i,j] = (g*x[:,:,i:i+h,j:j+wd]).sum()
+        dx[:,:,i:i+h,j:j+wd] += g*w[:,:,i,j]
+    return dx,dw
+
+
 def overwrites(x, w, g):
     "Each shift takes the place of the last one"
     dx,(_,dw) = torch.zeros_like(x),grads_by_shifts(x, w, g)
@@ -248,14 +277,17 @@ EXERCISES = [
         (side_by_side, 'stand beside each other'), (one_step, 'moves by one'), (sticks_out, 'stick out'),
         (from_zero, 'start from zeros'),
         (square_only, 'down and across'), (one_too_few, 'place is missing'),
-        (reshaped, 'moves by stride'), (by_items, 'cuts a number off'), (in_place, 'work on a copy')]),
+        (stride_forgotten, 'begins at row r*stride'), (flat_places, 'rows and columns'),
+        (with_places, 'amax'), (reshaped, 'moves by stride'), (by_items, 'cuts a number off'),
+        (in_place, 'work on a copy')]),
     (check_field, [by_modules, by_recursion, from_behind, by_nan], [
         (sums, 'ks-1, not ks'), (last_only, 'the last layer alone'),
         (without_strides, 'strides have no effect'), (too_early, 'the layers after it'),
         (only_top, '`model.modules()`'), (only_convs, 'Pooling has no effect'),
         (no_dilation, 'dilation has no effect'),
-        (as_pair, 'Return one number'), (pairs_only, 'not pairs')]),
+        (as_pair, 'Return one number'), (pairs_only, 'or pairs'), (no_pairs, 'are pairs')]),
     (check_conv_grads, [grads_by_shifts, grads_by_columns, grads_by_convs], [
         (swapped, 'changed places'), (only_dw, 'return dx,dw'), (mean_of_batch, 'no mean'),
         (first_of_batch, 'first picture alone'), (unturned, 'the wrong way round'), (by_autograd, 'By hand'),
-        (turned_too_much, 'moved by i, j'), (overwrites, 'is added where')])]
+        (turned_too_much, 'moved by i, j'), (overwrites, 'is added where'),
+        (one_kernel, 'an axis for the kernels')])]
