@@ -21,6 +21,7 @@ from .learner import *
 from .activations import *
 from .init import *
 from .sgd import *
+from .resnet import *
 from .augment import *
 import datasets
 from datasets import load_dataset

@@ -25,6 +25,7 @@ NAMES = dict(
     activations='set_seed Hook Hooks HooksCallback append_stats get_hist get_min ActivationStats',
     init='clean_ipython_hist clean_tb clean_mem BatchTransformCB GeneralRelu plot_func init_weights '
          'lsuv_init conv get_model',
+    resnet='act_gr ResBlock',
     sgd='BaseSchedCB BatchSchedCB HasLearnCB RecorderCB EpochSchedCB',
     augment='show_image_batch CapturePreds capture_preds rand_erase RandErase rand_copy RandCopy')
 
@@ -72,7 +73,7 @@ def test_the_package_itself_gives_nothing():
 def test_modules_in_the_order_of_the_notebooks():
     "No name of a later module overwrites another one's"
     seen = {}
-    for name in ('datasets', 'conv', 'learner', 'activations', 'init', 'sgd', 'augment', 'training'):
+    for name in 'datasets conv learner activations init sgd resnet augment training'.split():
         m = importlib.import_module(f'miniai.{name}')
         if name == 'init': del seen['conv']  # the one name with two meanings: the second wins
         for n in m.__all__: assert seen.setdefault(n, getattr(m, n)) is getattr(m, n), n
@@ -111,6 +112,7 @@ SIGNATURES = {
     'learner.TrainLearner': '(model, dls=(0,), loss_func=mse_loss, lr=0.1, cbs=None, opt_func=SGD)',
     'learner.MomentumLearner': '(model, dls, loss_func, lr=None, cbs=None, opt_func=SGD, mom=0.85)',
     'learner.LRFinderCB': '(gamma=1.3, max_mult=3)',
+    'resnet.Learner.summary': '(self)',
     'augment.Learner.show_image_batch': '(self, max_n=9, cbs=None, **kwargs)',
     'augment.Learner.capture_preds': '(self, cbs=None, inps=False)', 'augment.CapturePreds': '()',
     'augment.rand_erase': '(x, pct=0.2, max_num=4)', 'augment.rand_copy': '(x, pct=0.2, max_num=4)',

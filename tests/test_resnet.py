@@ -1,5 +1,5 @@
 "22_resnet: residual blocks against the same made by hand, and what a network costs"
-import copy, pickle
+import copy, inspect, pickle
 import pytest, torch, torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from torch import nn
@@ -38,6 +38,8 @@ def test_a_block_has_the_parts_that_notebooks_know():
     assert all(m.bias is not None for m in same.modules() if isinstance(m, nn.Conv2d))  # before a norm, too
     assert sum(isinstance(m, nn.BatchNorm2d) for m in same.modules()) == 2
     assert act_gr().leak == 0.1
+    params = inspect.signature(ResBlock).parameters
+    assert list(params) == 'ni nf stride ks act norm'.split() and params['act'].default is act_gr
 
 
 @pytest.mark.parametrize('kwargs,text', [

@@ -1,8 +1,11 @@
 "Inside a network: what lessons 19 to 23 build, against the same by hand or PyTorch's: a function a row"
-import statistics, time
-import torch
+import io, statistics, time
+from contextlib import redirect_stdout
+import torch, torch.nn.functional as F
 from torch import nn
 from miniai.conv import Conv2d
+from miniai.learner import Accuracy, Learner, MetricsCB, ProgressCB
+from miniai.resnet import get_resnet
 
 ROUNDS = 15
 
@@ -32,7 +35,43 @@ def convolution():
                step(Conv2d(16, 32, 3, 1, 1)), step(nn.Conv2d(16, 32, 3, 1, 1)))
 
 
-ROWS = [convolution]
+class Dls:
+    def __init__(self, train): self.train,self.valid = train,None
+
+
+def residual():
+    "An epoch of eight batches"
+    g = torch.Generator().manual_seed(0)
+    batches = [(torch.randn(64, 1, 28, 28, generator=g),
+                torch.randint(0, 10, (64,), generator=g)) for _ in range(8)]
+    def model():
+        torch.manual_seed(0)
+        return get_resnet((8, 16, 32, 64))
+    def by_hand():
+        net = model()
+        opt = torch.optim.SGD(net.parameters(), 0.01)
+        total,right,n = 0.,0,0
+        for xb,yb in batches:
+            preds = net(xb)
+            loss = F.cross_entropy(preds, yb)
+            loss.backward()
+            opt.step()
+            opt.zero_grad()
+            total = total + loss.detach()*len(xb)
+            right = right + (preds.detach().argmax(1) == yb).sum()
+            n += len(xb)
+        return float(total/n),float(right/n)
+    def ours():
+        learn = Learner(model(), Dls(batches), F.cross_entropy, 0.01,
+                        [MetricsCB(accuracy=Accuracy()), ProgressCB()], torch.optim.SGD)
+        with redirect_stdout(io.StringIO()): learn.fit(1)
+        return learn.history[-1]['loss'],learn.history[-1]['accuracy']
+    assert ours() == by_hand(), 'both must compute the same'
+    return row('22', 'Learner, get_resnet: a step of 64 pictures', 'a loop by hand', ours, by_hand,
+               scale=1e3/len(batches))
+
+
+ROWS = [convolution, residual]
 
 
 def rows():
