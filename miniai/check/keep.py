@@ -1,6 +1,8 @@
 "Checks of lesson 26_keeping"
-import math, tempfile
+import math, os, tempfile
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 import torch
 from .kit import Case, check, require, same
 
@@ -12,11 +14,21 @@ def check_best_epoch(f):  # A function of values and `way` that gives the number
         known = [v for v in values if v == v]
         def upside_down(): return values.index(first(known))
         def last_of_equals(): return len(values) - 1 - values[::-1].index(last(known))
+        def on_one_side():
+            best,at = -math.inf,None
+            for i,v in enumerate(values):
+                if way*v > best: best,at = v,i
+            return at
         mistakes = {'way is -1 if the values should fall: then the smallest is the best.': upside_down,
+                    'Multiply by way on both sides: the best so far as well.': on_one_side,
                     'Of equal values the first counts: compare with < or >, not <= or >=.': last_of_equals}
-        return Case(name, lambda f: same(f(values, way), want, (values, way), mistakes=mistakes), hint)
+        def run(f):
+            got = f(values, way)
+            require(not isinstance(got, torch.Tensor), 'it is a tensor', hint='Give a number: .item().')
+            same(got, want, (values, way), mistakes=mistakes)
+        return Case(name, run, hint)
     nan = math.nan
-    return [case('falling is good', [3., 1., 2.], -1, 1, 'Look for the smallest value, and give its place.'),
+    return [case('falling is good', [2., 3., 1.], -1, 2, 'Look for the smallest value, and give its place.'),
             case('rising is good', [0.3, 0.5, 0.4], 1, 1,
                  'way is 1 if the values should rise: then the largest is the best.'),
             case('two are equal', [3., 1., 2., 1.], -1, 1, 'Of equal values the first counts.'),
@@ -25,79 +37,76 @@ def check_best_epoch(f):  # A function of values and `way` that gives the number
             case('nothing but nan', [nan, nan], 1, None,
                  'Where there is no number, there is no best epoch: give None.')]
 
-def _model():
-    torch.manual_seed(0)
-    return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2))
-
-def _train(model):
-    with torch.no_grad():
-        for t in model.state_dict().values(): t.add_(1)
-
-@check('snapshot')
-def check_snapshot(f):  # A function from a model to its weights and buffers
-    "Check that weights are copied, all of them, and come back"
-    def names(f):
-        got = f(_model())
-        require(got is not None, 'it is None: is there a `return`?')
-        same(sorted(got), sorted(_model().state_dict()), 'Linear, BatchNorm1d, Linear')
-    def copied(f):
-        model = _model()
-        before = {k: v.clone() for k,v in model.state_dict().items()}
-        kept = f(model)
-        _train(model)
-        same({k: kept[k] for k in before}, before, 'one more step of training')
-    def own(f):
-        model = _model()
-        next(iter(f(model).values())).zero_()
-        require(bool(model[0].weight.any()), 'writing into the snapshot changed the model')
-    def back(f):
-        model = _model()
-        kept,before = f(model),{k: v.clone() for k,v in model.state_dict().items()}
-        _train(model)
-        model.load_state_dict(kept)
-        same(dict(model.state_dict()), before, 'load_state_dict(snapshot)', rtol=0, atol=0)
-    return [Case('all names', names, 'Weights and buffers by name: state_dict() has them all.'),
-            Case('not changed by training', copied,
-                 'The tensors in a state dict are the model\'s own: clone each of them.'),
-            Case('belongs to nobody else', own,
-                 'A dictionary is not enough: the tensors in it must be copies.'),
-            Case('can be loaded', back, 'load_state_dict wants the tensors by their names, buffers too.')]
+@check('the best weights, kept')
+def check_keep_best(make):  # Makes a callback
+    "Check a callback that keeps the weights of the lowest validation loss"
+    def case(name, losses, best, hint):
+        def run(make):
+            model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+            cb,learn,states = make(),SimpleNamespace(model=model, history=[]),[]
+            getattr(cb, 'before_fit', id)(learn)
+            for learn.epoch,loss in enumerate(losses):
+                for learn.training,row in (True, -1.),(False, loss):
+                    model.train(learn.training)
+                    for t in model.state_dict().values(): t.data.add_(learn.training)
+                    learn.history.append(dict(loss=row, train='train' if learn.training else 'eval'))
+                    cb.after_epoch(learn)
+                states.append({k: t.clone() for k,t in model.state_dict().items()})
+            def need(so, text, hint): require(so, text, f'validation losses {losses}', hint=hint)
+            got,own = getattr(cb, 'weights', None),model.state_dict()
+            need(isinstance(got, dict), 'it has no `weights` by name', 'self.weights = … in after_epoch.')
+            need(got.keys() == own.keys(), f'{len(got)} of {len(own)} names', 'state_dict() has the buffers.')
+            need(all(t.data_ptr() != own[k].data_ptr() for k,t in got.items()), "they are the model's own",
+                 'Further training changes them: copy each, or use copy.deepcopy.')
+            same(dict(got), states[best], f'validation losses {losses}')
+        return Case(name, run, hint)
+    return [case('one epoch', [2.], 0, 'It is the best so far.'),
+            case('it gets better', [3., 2., 1.], 2,
+                 'A lower loss is better; training rows do not count: `if learn.training: return`.'),
+            case('the best was earlier', [3., 1., 2.], 1, 'Remember the best loss, and compare with it.'),
+            case('a nan first', [math.nan, 2., 3.], 1, 'No comparison with nan is true: never the best.')]
 
 class _PowerCut(Exception): pass
 
 @check('safe write')
 def check_safe_write(f):  # A function of a path and `write`, which is called with an open binary file
     "Check that a file is written whole or not at all"
-    def tried(f, old, parts, cut):
-        def write(file):
-            for i,part in enumerate(parts):
-                if i == cut: raise _PowerCut('power cut')
-                file.write(part)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder)/'best.pt'
-            if old is not None: path.write_bytes(old)
-            came = False
-            try: f(path, write)
-            except _PowerCut: came = True
-            files = {p.name: p.read_bytes() for p in Path(folder).iterdir()}
-            return came,files
-    def case(name, old, parts, cut, want, hint):
+    def case(name, old, cut, hint):
+        given = ('an old file before' if old else 'no file before') + ', an error in the middle'*cut
+        def need(so, text, hint): require(so, text, given, hint=hint)
+        def tried(f, path):
+            rename,before,came = os.replace,path.stat().st_ino if old else None,None
+            def write(file):
+                where = getattr(file, 'name', 0)
+                need(path.exists() == bool(old) and (not old or path.read_bytes() == old),
+                     '`path` is not what it was, and the new file is not written yet',
+                     'Opening `path` itself empties it: write under another name first.')
+                need(not isinstance(where, str) or path.parent in Path(where).parents, f'it writes to {where}',
+                     'A rename works within one disk: write beside `path`.')
+                file.write(b'ab')
+                if cut: raise _PowerCut('power cut')
+                file.write(b'c')
+            def replace(a, b):
+                need(Path(a).read_bytes() == b'abc', 'it is renamed before all is in it',
+                     'Close the file first: `with open(…)` around the write alone.')
+                rename(a, b)
+            with patch.object(os, 'replace', replace), patch.object(os, 'rename', replace):
+                try: f(path, write)
+                except (_PowerCut, OSError, TypeError) as e: came = e
+            if cut: need(isinstance(came, _PowerCut), f'{came!r} came out, not the error of `write`',
+                         'Whoever calls must hear of an error: clean up, and let it travel on.')
+            else: need(not came, f'{came!r} came', "`path` is a Path: f'{path}.new' is a name beside it.")
+            files = {p.name: p.read_bytes() for p in path.parent.iterdir()}
+            need(files.keys() <= {'best.pt'}, f'left: {[*files]}', 'Remove the temporary file in a `finally`.')
+            same(files, {'best.pt': old if cut else b'abc'} if old or not cut else {}, given)
+            need(cut or path.stat().st_ino != before, 'the old file was written over',
+                 'A kill in the middle of that leaves half a file: os.replace at the end.')
         def run(f):
-            came,files = tried(f, old, parts, cut)
-            given = 'no file before' if old is None else 'an old file before'
-            given += ', an error in the middle' if cut else ', no error'
-            require(came == bool(cut), 'the error of `write` did not come out' if cut else 'an error came',
-                    given,
-                    hint='Whoever calls must hear of an error: clean up, and let it travel on.')
-            extra = sorted(set(files) - {'best.pt'})
-            require(not extra, f'left beside it: {extra}', given,
-                    hint='Remove the temporary file in a `finally`.')
-            same(files, want, given)
+            with tempfile.TemporaryDirectory() as folder:
+                if old: (Path(folder)/'best.pt').write_bytes(old)
+                tried(f, Path(folder)/'best.pt')
         return Case(name, run, hint)
-    return [case('a new file', None, [b'ab', b'c'], None, {'best.pt': b'abc'},
-                 'Write, then rename to `path`.'),
-            case('over an old one', b'old', [b'new'], None, {'best.pt': b'new'},
-                 'os.replace renames over a file that is there.'),
-            case('a power cut', b'old', [b'ne', b'w'], 1, {'best.pt': b'old'},
-                 'Opening `path` itself empties it: write under another name first.'),
-            case('a power cut, no old file', None, [b'ne', b'w'], 1, {}, 'Half a file is worse than none.')]
+    return [case('a new file', b'', False, 'Write, then rename to `path`.'),
+            case('over an old one', b'old', False, 'os.replace renames over a file that is there.'),
+            case('a power cut', b'old', True, 'The old file stays as it is.'),
+            case('a power cut, no old file', b'', True, 'Half a file is worse than none.')]

@@ -18,8 +18,7 @@ def check_counter(make):  # Makes a loader of a list of batches, with state_dict
             given = list(islice(iter(first), done))
             state = first.state_dict()
             second.load_state_dict(state)
-            again = batches[max(0, done-1):]
-            wrong = {f'{done} were given: the next one is number {done}, counted from 0.': again,
+            wrong = {f'{done} were given: the next one is number {done}, counted from 0.': batches[done-1:],
                      'load_state_dict must be heard of by the next __iter__.': batches}
             same(given + list(second), batches, f'{done} of 4, then another loader',
                  mistakes={hint: given + rest for hint,rest in wrong.items()})
@@ -41,8 +40,8 @@ def check_counter(make):  # Makes a loader of a list of batches, with state_dict
         second.load_state_dict(state)
         same(list(second), batches[1:], 'a state taken after 1 batch, and the loop went on')
     return [Case('all batches', whole, '__iter__ is a generator: yield each batch.'),
-            Case('two loops', twice, 'A loop that came to its end is over: begin at the front.'), case(2),
-            case(3),
+            Case('two loops', twice, 'A loop that came to its end is over: begin at the front.'),
+            case(2), case(3),
             Case('after the end', ended, 'A loop that came to its end is over: set the place back to 0.'),
             Case('a state stays as it was', apart,
                  'Give a new dictionary, which later batches do not change.')]
@@ -65,10 +64,10 @@ def check_without_a_trace(f):  # Calls a function, and puts random states back
                     got = None
                 else: require(not error, 'no error came out', hint='Call it; `finally`, not `except`.')
                 now = draw()
-                require(now[0] == want[0], "torch's random numbers are others afterwards", name, now[0],
-                        want[0], hint)
-                require(now[1] == want[1], "Python's random numbers are others afterwards", name, now[1],
-                        want[1], 'random.getstate() before, random.setstate(…) after.')
+                changed = 'random numbers are others afterwards'
+                require(now[0] == want[0], f"torch's {changed}", name, now[0], want[0], hint)
+                require(now[1] == want[1], f"Python's {changed}", name, now[1], want[1],
+                        'random.getstate() before, random.setstate(…) after.')
                 if not error: same(got, 42, name, hint='Call the function, and return what it returns.')
             finally: torch.set_rng_state(states[0]), random.setstate(states[1])
         return Case(name, run, hint)
@@ -96,11 +95,10 @@ def check_to_remove(f):  # A function of names and `keep` that gives a set of na
             same(sorted(f(names + others, keep)), sorted(want), (given, keep),
                  mistakes={hint: sorted(wrong) for hint,wrong in mistakes.items()})
         return Case(name, run, hint)
-    mine = ['checkpoint-1-good.pt', 'my-checkpoint-2.pt', 'checkpoint-3.pt.bak', 'checkpoint-x.pt',
-            'checkpoint-1Xpt']
+    mine = 'checkpoint-1-good.pt my-checkpoint-2.pt checkpoint-3.pt.bak checkpoint-x.pt checkpoint-1Xpt'
     return [case('more than wanted', [1, 2, 3, 4], [], 2, 'The set of all but the last `keep`.'),
             case('in any order', [3, 1, 4, 2], [], 2, 'Sort by number first.'),
             case('nine and ten', [8, 9, 10, 11], [], 2, 'Sort by the number, not by the text: int(…).'),
             case('fewer than wanted', [1, 2], [], 3, 'With fewer than `keep` none may go.'),
-            case('names of somebody else', [1, 2, 3], mine, 1,
+            case('names of somebody else', [1, 2, 3], mine.split(), 1,
                  'Match the whole name: re.fullmatch, and \\. for the dot.')]
