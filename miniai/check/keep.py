@@ -81,7 +81,7 @@ def check_safe_write(f):  # A function of a path and `write`, which is called wi
                 need(path.exists() == bool(old) and (not old or path.read_bytes() == old),
                      '`path` is not what it was, and the new file is not written yet',
                      'Opening `path` itself empties it: write under another name first.')
-                need(not isinstance(where, str) or path.parent in Path(where).parents, f'it writes to {where}',
+                need(not isinstance(where, str) or path.parent in Path(where).parents, f'its file is {where}',
                      'A rename works within one disk: write beside `path`.')
                 file.write(b'ab')
                 if cut: raise _PowerCut('power cut')
@@ -97,7 +97,7 @@ def check_safe_write(f):  # A function of a path and `write`, which is called wi
                          'Whoever calls must hear of an error: clean up, and let it travel on.')
             else: need(not came, f'{came!r} came', "`path` is a Path: f'{path}.new' is a name beside it.")
             files = {p.name: p.read_bytes() for p in path.parent.iterdir()}
-            need(files.keys() <= {'best.pt'}, f'left: {[*files]}', 'Remove the temporary file in a `finally`.')
+            need(files.keys() <= {'best.pt'}, f'left: {[*files]}', 'Remove the temporary file: `finally`.')
             same(files, {'best.pt': old if cut else b'abc'} if old or not cut else {}, given)
             need(cut or path.stat().st_ino != before, 'the old file was written over',
                  'A kill in the middle of that leaves half a file: os.replace at the end.')
