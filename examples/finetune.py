@@ -3,9 +3,10 @@ First its new head learns while the body is frozen, then all of it, the body at 
 import argparse, tempfile
 import torch, torch.nn.functional as F
 from torch import nn
-from miniai.learner import Accuracy, Callback, DeviceCB, Learner, MetricsCB, ProgressCB
+from miniai.learner import Accuracy, DeviceCB, Learner, MetricsCB, ProgressCB
 from miniai.optim import AdamW
 from miniai.sched import OneCycle
+from miniai.steps import freeze, param_groups, unfreeze
 from miniai.tools.drawn import load_digits
 from miniai.training import Dataset, get_dls
 
@@ -25,19 +26,16 @@ def make_learner(model, dls, opt_func=AdamW):
     cbs = [DeviceCB(), MetricsCB(accuracy=Accuracy()), ProgressCB(), OneCycle()]
     return Learner(model, dls, F.cross_entropy, 0.01, cbs, opt_func)
 
-class KeepBodyCB(Callback):
-    "Freezing stops gradients; batch norm would go on to follow what it sees in train mode"
-    def before_epoch(self, learn): learn.model[0].eval()
-
 def finetune(path, dls, epochs):
-    body,head = model = make_model(3)
-    def two_rates(params, lr):
-        return AdamW([dict(params=body.parameters(), lr=lr/10), dict(params=head.parameters())], lr)
+    model = make_model(3)
+    body = model[0]
+    def two_rates(params, lr): return AdamW(param_groups(model, {body: lr/10}), lr)
     learn = make_learner(model, dls, two_rates)
     learn.load(path, strict=False)  # all but the head, and it says so
-    for whole,lr in (False, 0.01), (True, 0.003):
-        body.requires_grad_(whole)
-        learn.fit(epochs, lr=lr, cbs=KeepBodyCB())
+    freeze(body)  # batch norm's averages stand still, too
+    learn.fit(epochs, lr=0.01)
+    unfreeze(body)
+    learn.fit(epochs, lr=0.003)
     return learn
 
 def main(quick=False):

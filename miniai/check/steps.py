@@ -1,7 +1,6 @@
 "Checks of lesson 29_steps"
-import types
 import torch
-from .kit import Case, check, require, rng, same
+from .kit import Case, check, rng, same
 
 @check('one gradient of many')
 def check_combined(f):  # A function of gradients and sizes
@@ -15,6 +14,7 @@ def check_combined(f):  # A function of gradients and sizes
             given,kept = f'batches of {sizes}',[t.clone() for t in grads]
             total,n = sum(gr*s for gr,s in zip(grads, sizes)),len(sizes)
             mistakes = {'A short batch counts as a long one here: weigh each by its size.': sum(grads)/n,
+                        'Divide by all samples: not by the first size, nor by batches.': total/sizes[0]/n,
                         'Divide by the number of samples.': total,
                         'Divide by the number of samples, not of batches.': total/n,
                         'A sum is not a mean.': sum(grads)}
@@ -38,9 +38,14 @@ def check_clipped_to(f):  # A function of gradients and `max_norm`
             always = [g*(most/norm) for g in kept] if norm else []
             each = [g*min(1., most/max(g.norm().item(), 1e-9)) for g in kept]
             clamped = [g.clamp(-most, most) for g in kept]
+            def by(length): return [g*min(1., most/max(float(length), 1e-9)) for g in kept]
+            numbers = torch.cat([g.flatten() for g in kept])
             mistakes = {'What is short enough stays as it is.': always,
                         'Shorten all together by one factor; else the direction changes.': each,
-                        'The length of all numbers together, not their largest.': clamped}
+                        'The length of all numbers together, not their largest.': clamped,
+                        'The length is not the largest number.': by(numbers.abs().max()),
+                        'The root is missing: the length is the root of the sum of all squares.': by(norm**2),
+                        'Squares add up, lengths do not.': by(sum(g.norm() for g in kept))}
             got = f(grads_, most)
             same(list(got) if got is not None else got, want, (grads, most), mistakes=mistakes)
             same(grads_, kept, hint='Give new tensors, and leave those that came in alone.')
@@ -52,23 +57,25 @@ def check_clipped_to(f):  # A function of gradients and `max_norm`
             case('one long, one short', [[30.], [0.1]], 2., 'All are multiplied by the same factor.'),
             case('zeros', [[0., 0.], [0.]], 1., 'A length of 0 must not be divided by.')]
 
-@check('clipping by value')
-def check_clip_value(make):  # Makes a callback from the greatest value
-    "Check a callback that limits each number of complete gradients"
-    def tried(do_step, most):
-        p,unused = torch.nn.Parameter(torch.ones(4)),torch.nn.Parameter(torch.ones(1))
-        p.grad = torch.tensor([-3., -0.1, 0.2, 5.])
-        model = types.SimpleNamespace(parameters=lambda: iter([p, unused]), training=True)
-        cb = make(most)
-        require(hasattr(cb, 'after_backward'), 'it has no after_backward',
-                hint='The gradient is complete after backward, and used by step.')
-        cb.after_backward(types.SimpleNamespace(model=model, do_step=do_step, training=True))
-        return p.grad
-    def limits(make): same(tried(True, 1.), torch.tensor([-1., -0.1, 0.2, 1.]),
-                           '-3, -0.1, 0.2, 5 to at most 1')
-    def other(make): same(tried(True, 0.15), torch.tensor([-0.15, -0.1, 0.15, 0.15]), 'to at most 0.15')
-    def waits(make): same(tried(False, 1.), torch.tensor([-3., -0.1, 0.2, 5.]), 'learn.do_step is False')
-    return [Case('limited to 1', limits, 'p.grad.clamp_(-most, most), where there is a gradient.'),
-            Case('limited to 0.15', other, 'Keep the value in __init__, and use it on both sides of 0.'),
-            Case('waits while gradients accumulate', waits,
-                 'Look at learn.do_step: with AccumulateCB most batches end without a step.')]
+@check('rates by depth')
+def check_rates_by_depth(f):  # A function of layers, the last one's rate, and the factor for a layer deeper
+    "Check the rates of the layers of a model, from the last one back to the first"
+    def case(title, *layers):
+        named = [(f'layer{i}', m) for i,m in enumerate(layers)]
+        known = [name for name,m in named[::-1] if list(m.parameters())]
+        def rates(power): return {name: 0.1*0.5**power(i) for i,name in enumerate(known)}
+        counted = {name: 0.1*0.5**i for i,(name,_) in enumerate(named[::-1])}
+        mistakes = {'The last layer learns fastest: count from the end.': rates(lambda i: len(known) - 1 - i),
+                    'The last layer has lr itself.': rates(lambda i: i + 1),
+                    'Each has decay times the rate behind it: decay**2 next.': rates(lambda i: min(i, 1)),
+                    'Leave out, and do not count, layers without parameters.': counted,
+                    'What has no parameters does not count for those before.': {k: counted[k] for k in known}}
+        def by_name(d):  # in any order; and modules are as good as names
+            if not isinstance(d, dict): return d
+            return dict(sorted((next((n for n,m in named if m is k), str(k)), v) for k,v in d.items()))
+        def run(f): same(by_name(f(list(named), 0.1, 0.5)), by_name(rates(lambda i: i)), (named, 0.1, 0.5),
+                         mistakes={hint: by_name(wrong) for hint,wrong in mistakes.items()})
+        return Case(title, run, 'Go through the layers from the last to the first.')
+    a,relu,b,c = torch.nn.Linear(3, 2),torch.nn.ReLU(),torch.nn.Linear(2, 2),torch.nn.Linear(2, 1)
+    return [case('one layer', a), case('two layers', a, c), case('with ReLU between', a, relu, b, relu, c),
+            case('layers in a layer', torch.nn.Sequential(a, relu), c), case('ReLU at the end', a, b, relu)]
