@@ -305,3 +305,57 @@ def test_cleaning_in_ipython(tmp_path):
     res = subprocess.run([sys.executable, '-c', IN_IPYTHON], cwd=ROOT, capture_output=True, text=True,
                          env=os.environ | {'IPYTHONDIR': str(tmp_path), 'TERM': 'dumb'})
     assert not res.returncode, res.stdout + res.stderr
+
+
+# -- as course notebooks use it
+
+SCRIPT = """
+import matplotlib
+matplotlib.use('Agg')
+import torch, torch.nn.functional as F, fastcore.all as fc
+from functools import partial
+from torch import nn, optim
+from miniai.datasets import *
+from miniai.conv import *
+from miniai.learner import *
+from miniai.activations import *
+from miniai.init import *
+set_seed(42)
+x,y = torch.rand(300, 1, 28, 28),torch.arange(300) % 10
+x += y[:,None,None,None]
+batches = list(zip(x.split(50), y.split(50)))
+dls = DataLoaders(batches, batches[:2])
+xm,xs = x.mean(),x.std()
+def _norm(b): return (b[0]-xm)/xs,b[1]
+norm = BatchTransformCB(_norm)
+astats = ActivationStats(fc.risinstance(GeneralRelu))
+cbs = [DeviceCB(), astats]
+act_gr = partial(GeneralRelu, leak=0.1, sub=0.4)
+iw = partial(init_weights, leaky=0.1)
+model = get_model(act_gr).apply(iw)
+learn = MomentumLearner(model, dls, F.cross_entropy, lr=0.05, cbs=cbs+[norm])
+learn.fit(2)
+astats.color_dim(); astats.dead_chart(); astats.plot_stats()
+model = get_model(act_gr)
+relus = [o for o in model.modules() if isinstance(o, GeneralRelu)]
+convs = [o for o in model.modules() if isinstance(o, nn.Conv2d)]
+xb = _norm(batches[0])[0].to(def_device)
+for ms in zip(relus, convs): lsuv_init(model, *ms, xb)
+learn = TrainLearner(model, dls, F.cross_entropy, lr=0.05, cbs=cbs+[norm])
+learn.fit(2)
+def small():
+    layers = [conv(1, 8, ks=5, act=act_gr, norm=nn.BatchNorm2d), conv(8, 10, act=None, norm=False, bias=True)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).to(def_device)
+learn = TrainLearner(small().apply(iw), dls, F.cross_entropy, lr=0.2, cbs=cbs, opt_func=optim.SGD)
+learn.fit(1)
+clean_mem()
+torch.save(learn.model, 'm.pkl')
+torch.load('m.pkl', weights_only=False)
+print(len(convs), len(relus), len(astats))
+"""
+
+
+def test_a_notebooks_script_on_initializing(tmp_path):
+    res = subprocess.run([sys.executable, '-c', SCRIPT], cwd=tmp_path, capture_output=True, text=True,
+                         env=os.environ | {'PYTHONPATH': str(ROOT)})
+    assert res.stdout.split() == ['5', '4', '1'], res.stderr

@@ -4,6 +4,7 @@ from contextlib import redirect_stdout
 import torch, torch.nn.functional as F
 from torch import nn
 from miniai.conv import Conv2d
+from miniai.init import BatchNorm
 from miniai.learner import Accuracy, Learner, MetricsCB, ProgressCB
 from miniai.resnet import get_resnet
 
@@ -33,6 +34,14 @@ def convolution():
     def step(layer): return lambda: layer(x).square().mean().backward()
     return row('19', 'Conv2d 16 to 32, 64 maps of 14 by 14, and backward', 'nn.Conv2d',
                step(Conv2d(16, 32, 3, 1, 1)), step(nn.Conv2d(16, 32, 3, 1, 1)))
+
+
+def normalization():
+    "Ours is plain tensor operations, to be read; PyTorch's is one kernel"
+    x = torch.randn(64, 16, 14, 14, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    def step(layer): return lambda: layer(x).square().mean().backward()
+    return row('21', 'BatchNorm, 64 maps of 14 by 14, and backward', 'nn.BatchNorm2d', step(BatchNorm(16)),
+               step(nn.BatchNorm2d(16)))
 
 
 class Dls:
@@ -71,7 +80,7 @@ def residual():
                scale=1e3/len(batches))
 
 
-ROWS = [convolution, residual]
+ROWS = [convolution, normalization, residual]
 
 
 def rows():
