@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CapturePreds', 'rand_flip', 'rand_crop', 'rand_erase', 'rand_copy', 'RandErase', 'RandCopy', 'AffineBatch', 'tta',
-           'presize', 'show_image_batch', 'capture_preds']
+           'presize', 'summary', 'show_image_batch', 'capture_preds']
 
 # %% ../nbs/23_augment.ipynb #7ad5713f
 import math
@@ -18,6 +18,7 @@ from .init import BatchTransformCB
 from .loop import TARGETS, Callback, CancelFitException, Learner, Order, split_batch, to_cpu
 from .looking import no_trace
 from .plot import show_images
+from .resnet import summary
 from .tools.chance import draw_seed, mix, seeded, worker_rng
 from .tools.nested import first_tensor
 
@@ -71,7 +72,7 @@ def capture_preds(self:Learner,
         self.fit(1, train=False, cbs=[*L(cbs), kept])
     return (kept.all_preds, kept.all_targs) + ((kept.all_inps,) if inps else ())
 
-_all_ = ['show_image_batch', 'capture_preds']
+_all_ = ['summary', 'show_image_batch', 'capture_preds']
 
 # %% ../nbs/23_augment.ipynb #895b3d98
 _SHAPE = 'pictures must have the shape (n, channels, height, width)'

@@ -27,7 +27,7 @@ NAMES = dict(
          'lsuv_init conv get_model',
     resnet='act_gr ResBlock',
     sgd='BaseSchedCB BatchSchedCB HasLearnCB RecorderCB EpochSchedCB',
-    augment='show_image_batch CapturePreds capture_preds rand_erase RandErase rand_copy RandCopy')
+    augment='summary show_image_batch CapturePreds capture_preds rand_erase RandErase rand_copy RandCopy')
 
 
 @pytest.mark.parametrize('module', NAMES)

@@ -3,6 +3,7 @@ import io, statistics, time
 from contextlib import redirect_stdout
 import torch, torch.nn.functional as F
 from torch import nn
+from miniai.augment import AffineBatch
 from miniai.conv import Conv2d
 from miniai.init import BatchNorm
 from miniai.learner import Accuracy, Learner, MetricsCB, ProgressCB
@@ -80,7 +81,21 @@ def residual():
                scale=1e3/len(batches))
 
 
-ROWS = [convolution, normalization, residual]
+def affine():
+    "The same maps: each picture's own, from a generator that is set back"
+    x,g = torch.randn(64, 3, 28, 28, generator=torch.Generator().manual_seed(0)),torch.Generator()
+    tfm = AffineBatch(0.5, 10, (0.9, 1.1), 0.1, generator=g)
+    def batch():
+        g.manual_seed(1)
+        return tfm(x)
+    def one_by_one():
+        g.manual_seed(1)
+        return torch.cat([tfm(im) for im in x.split(1)])
+    torch.testing.assert_close(batch(), one_by_one())
+    return row('23', 'AffineBatch, 64 pictures of 28 by 28', 'one picture at a time', batch, one_by_one)
+
+
+ROWS = [convolution, normalization, residual, affine]
 
 
 def rows():
