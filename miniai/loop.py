@@ -243,7 +243,7 @@ class Learner(Host):
             self.n_epochs,self.epochs,self.fits,self.guests = n_epochs,range(n_epochs),self.fits + 1,L(cbs)
             self.learning,self.validating = train,valid and getattr(self.dls, 'valid', None) is not None
             self.n_inp = max(getattr(o, 'n_inp', 1) for o in [self, *self.cbs])  # TrainCB may know it
-            if train: self.opt = _opt_for_fit(self, lr, keep_opt)
+            if train: self.opt_before,self.opt = self.opt,_opt_for_fit(self, lr, keep_opt)
             if resume: who_resumes(self.cbs).resume(self)
             self._fit()
 

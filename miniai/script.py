@@ -111,8 +111,7 @@ def _name(names, x):
 def _call(names, f, *args):
     "A call of `f` as Python; the import that it needs is added to `names`"
     if isinstance(f, partial):
-        args = [*map(_literal, f.args), *args, *(f'{k}={_literal(v)}' for k,v in f.keywords.items())]
-        f = f.func
+        f,args = f.func,[*map(_literal, f.args), *args, *(f'{k}={_literal(v)}' for k,v in f.keywords.items())]
     if isinstance(f, torch.nn.Module):
         if type(f).__module__[:6] != 'torch.' or str(vars(f)) != str(vars(type(f)())):  # it had arguments
             raise ValueError(f'as_script can not write out {f!r}: pass a function, or a partial of one')
@@ -168,6 +167,8 @@ def _opt(learn):
     opt = learn._new_opt()
     n,old = len(getattr(opt, 'param_groups', ())),getattr(learn.opt, 'param_groups', None)
     if n != 1: raise ValueError(f'as_script writes an optimizer with one group, and this one has {n} groups')
+    if learn.opt is not None and learn.opt is getattr(learn, 'opt_before', None):
+        raise ValueError('as_script begins with a new optimizer; the last fit went on with the one before')
     if old: opt.param_groups[0]['lr'] = old[0].get('initial_lr', old[0]['lr'])
     return opt
 
@@ -293,8 +294,7 @@ def as_script(self:Learner,
     before = f'\n    It was fit {self.fits}: the model had been trained before.' if self.fits > 1 else ''
     loaders = 'both loaders' if getattr(self, 'validating', True) else '`train_dl`, None for `valid_dl`'
     text = _filled(places, n_epochs=n_epochs or getattr(self, 'n_epochs', 1), n_inp=n_inp, loss=loss, opt=opt,
-                   inputs=', '.join(f'batch[{i}]' for i in range(n_inp)), before=before,
-                   loaders=loaders)
+                   inputs=', '.join(f'batch[{i}]' for i in range(n_inp)), before=before, loaders=loaders)
     try: exec(text, {})
     except Exception as e: raise ValueError(f"the lines of a callback have a fault: {e}") from e
     return text

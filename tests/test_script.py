@@ -1,5 +1,6 @@
 "The same training as a script, run where miniai can't be imported"
-import json, runpy, subprocess, sys
+import importlib, io, json, re, runpy, subprocess, sys
+from contextlib import redirect_stdout
 from copy import deepcopy
 from functools import partial
 import pytest, torch, torch.nn.functional as F
@@ -12,8 +13,9 @@ from miniai.learner import (
 from miniai.sched import (
     BatchSchedCB, EpochSchedCB, OneCycle, ParamScheduler, RecorderCB, annealer, combine_scheds, sched_cos,
     sched_exp, sched_lin, sched_no)
+from miniai.tools.chance import rng_state, set_rng_state
 from miniai.tools.drawn import drawn_dd
-from tests.conftest import ROOT
+from tests.conftest import LESSONS, ROOT, code_cells, default_exp
 from tests.small import Dls, Quiet, batches, make
 
 RUN = '''
@@ -317,3 +319,53 @@ def test_two_schedules_of_one_name_are_refused():
     for cbs in [ParamScheduler('lr', both)],apart:
         learn = make(cbs, opt_func=partial(torch.optim.SGD, momentum=0.9))
         with pytest.raises(ValueError, match='two things that are named sched_own'): learn.as_script()
+
+
+def test_an_optimizer_that_went_on_is_refused():
+    learn = make([], batches(5), opt_func=partial(torch.optim.SGD, momentum=0.9))
+    learn.fit(1)
+    learn.fit(1, keep_opt=True)
+    with pytest.raises(ValueError, match='went on with the one before'): learn.as_script()
+    learn.fit(1)
+    learn.as_script()
+
+
+# ---- what the lessons of part 3 train ----------------------------------------------------------------------
+
+def fits_of(path, monkeypatch):
+    """Run a lesson on the package's own classes and torch's SGD: the rows of each fit, and those of its script
+    or why there is none"""
+    found,fit = [],Learner.fit
+    def recorded(self, *args, **kwargs):
+        if self.looking: return fit(self, *args, **kwargs)
+        model,before,seen = deepcopy(self.model),rng_state(),len(self.history)
+        fit(self, *args, **kwargs)
+        after,place = rng_state(),{}
+        try: exec(self.as_script(), place)
+        except (TypeError, ValueError) as e: return found.append((self.history[seen:], str(e)))
+        set_rng_state(before)
+        valid = self.dls.valid if self.validating else None
+        with redirect_stdout(io.StringIO()): rows = place['train'](model, self.dls.train, valid)
+        set_rng_state(after)
+        found.append((self.history[seen:], rows))
+    monkeypatch.setattr(Learner, 'fit', recorded)
+    module,names = importlib.import_module(f'miniai.{default_exp(path)}'),{}
+    for source in code_cells(path):
+        if '#| eval: false' in source or '#| default_exp' in source: continue
+        if '#| export' in source: names.update(vars(module))
+        else: exec(source.replace('from miniai.optim import SGD', 'from torch.optim import SGD'), names)
+    return found
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('lesson,n,stories', [
+    ('16', 10, 'FirstMetricsCB|OnesAndEights'), ('17', 20, 'KeepLoss|MoveCB'),
+    ('18', 90, 'KeepLoss|went on with|FirstScheduler|one group')])
+def test_each_fit_of_a_lesson_is_written_out_or_refused_by_name(lesson, n, stories, monkeypatch):
+    path = next(p for p in LESSONS if p.stem.startswith(lesson))
+    found = [(rows, script) for rows,script in fits_of(path, monkeypatch) if rows]
+    refused = [script for _,script in found if isinstance(script, str)]
+    written = [(loss(rows), loss(script)) for rows,script in found if not isinstance(script, str)]
+    assert len(written) >= n
+    assert [pair for pair in written if pair[0] != pytest.approx(pair[1], rel=0, abs=0, nan_ok=True)] == []
+    assert [r for r in refused if not re.search(stories, r)] == []
