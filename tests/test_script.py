@@ -333,8 +333,7 @@ def test_an_optimizer_that_went_on_is_refused():
 # ---- what the lessons of part 3 train ----------------------------------------------------------------------
 
 def fits_of(path, monkeypatch):
-    """Run a lesson on the package's own classes and torch's SGD: the rows of each fit, and those of its script
-    or why there is none"""
+    "For each fit of a lesson, by torch's SGD: its rows, and those of its script or why there is none"
     found,fit = [],Learner.fit
     def recorded(self, *args, **kwargs):
         if self.looking: return fit(self, *args, **kwargs)
@@ -360,7 +359,7 @@ def fits_of(path, monkeypatch):
 @pytest.mark.long
 @pytest.mark.parametrize('lesson,n,stories', [
     ('16', 10, 'FirstMetricsCB|OnesAndEights'), ('17', 20, 'KeepLoss|MoveCB'),
-    ('18', 90, 'KeepLoss|went on with|FirstScheduler|one group')])
+    ('18', 90, 'KeepLoss|went on with|First|one group')])
 def test_each_fit_of_a_lesson_is_written_out_or_refused_by_name(lesson, n, stories, monkeypatch):
     path = next(p for p in LESSONS if p.stem.startswith(lesson))
     found = [(rows, script) for rows,script in fits_of(path, monkeypatch) if rows]
