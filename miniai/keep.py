@@ -238,9 +238,10 @@ class LimitCB(Callback):
     def before_fit(self, learn): self.load_state_dict(dict(done=0, used=0.))
     def after_backward(self, learn): self.stepped = False  # with accumulation, a step may be batches away
     def after_step(self, learn): self.done,self.stepped = self.done + 1,True
-
     def before_epoch(self, learn):
-        self.stepped,learn.epoch = True,learn.epoch - 1  # this one has not begun, and may never begin
+        self.stepped = True
+        if getattr(learn, 'first_iter', 0): return  # a resumed run goes on in the middle of this one
+        learn.epoch -= 1  # it has not begun, and may never begin
         self.before_batch(learn)
         learn.epoch += 1
     def before_batch(self, learn):
@@ -248,7 +249,6 @@ class LimitCB(Callback):
         if not (learn.training and self.stepped and (self.done >= self.steps or used >= self.seconds)): return
         print(f'stopped after {self.done} steps and {used:.1f} s, in epoch {learn.epoch}')
         raise CancelFitException()
-
     def state_dict(self): return dict(done=self.done, used=time.perf_counter() - self.start)
     def load_state_dict(self, state):
         self.done,self.start,self.stepped = state['done'],time.perf_counter() - state['used'],True

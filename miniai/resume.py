@@ -190,6 +190,7 @@ def _put_back(learn, me, state):
         learn.history[:],learn.fits,learn.run_id = state['history'],state['fits'],state['run']
         for name,cb in _stateful(learn, me).items():
             if not isinstance(cb, MetricsCB): cb.load_state_dict(state['cbs'][name])
+        learn.first_iter = state['done']
         if not state['done']: _set_start(learn.dls, state)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as e:
         raise ValueError(f'{me.path} can be read, and does not fit: {e}') from e
@@ -201,7 +202,6 @@ def _go_on(learn, me, state):
     _set_start(learn.dls, state['start'])
     if state['going_on'] is not None: learn.dls.train.load_state_dict(state['going_on'])
     learn.dl = _Rest(learn.dl, state['done'] if state['going_on'] is None else 0, state['rng'])
-    learn.first_iter = state['done']
 
 # %% ../nbs/27_surviving.ipynb #9faad1d7
 def _run_of(path):
@@ -295,5 +295,5 @@ class CheckpointCB(Callback):
 
     def cleanup_epoch(self, learn): learn.first_iter = 0
     def cleanup_fit(self, learn):
-        self.resumed,self.afresh = None,False
+        self.resumed,self.afresh,learn.first_iter = None,False,0
         self.lock = _unlock(self.lock)

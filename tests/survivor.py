@@ -1,17 +1,19 @@
-"A training run to be killed: what `test_resume` forks from a warm process, and what it leaves behind"
-import io, os, random, signal
+"Training runs to be killed: what `test_resume` and `test_killed` run, and what it leaves behind"
+import io, os, random, signal, sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 import numpy as np, torch, torch.nn.functional as F
 from torch import nn
 from miniai import data
 from miniai.learner import *
-from miniai.steps import AccumulateCB, ClipGradCB
-from miniai.keep import EarlyStoppingCB
-from miniai.track import LogCB, read_log
-from miniai.resume import CheckpointCB
+from miniai.learner import (AccumulateCB, CheckpointCB, ClipGradCB, EMACB, EarlyStoppingCB, LimitCB, LogCB,
+                            SaveBestCB)
+from miniai.data import DataLoader
+from miniai.loop import ACTIONS, EVENTS
 from miniai.optim import SGD, Adam
 from miniai.sched import OneCycle
+from miniai.track import read_log
 
 EPOCHS,BATCHES,EVERY = 3,11,2
 torch.optim.Adam([nn.Parameter(torch.zeros(1))])  # PyTorch's first optimizer imports for seconds
@@ -116,3 +118,74 @@ def run(folder, config, moment=None, resume=True):
         learn = build(folder, **config)
         learn.fit(EPOCHS, resume=resume, cbs=cbs)
         torch.save(outcome(learn, folder), Path(folder)/'outcome.pt')
+
+
+# -- early stopping, averaging, accumulation and a limit together
+
+class Counts(Callback):
+    "Counts the events of a run, all of those that a callback hears; at number `kill` it kills the process"
+    on_look = False
+    def __init__(self, order=200, kill=None):
+        self.order,self.kill,self.n = order,kill,0
+        for event in set(EVENTS) - set(ACTIONS): setattr(self, event, self.told)
+    def told(self, learn):
+        self.n += 1
+        if self.n == self.kill: die()
+
+
+class Stream:
+    "A loader that does not know its length"
+    def __init__(self, dl): self.dl = dl
+    def __iter__(self): return iter(self.dl)
+
+
+def clock_of_steps(cb):
+    "A clock that goes on by a second with each step that is made in this process: seconds that repeat"
+    made = [0]
+    def step(learn): made[0] += 1
+    module = sys.modules[type(cb).__module__]
+    module.time = SimpleNamespace(perf_counter=lambda: made[0])
+    ticks = Callback()
+    ticks.order,ticks.after_step = -300,step  # before all others
+    return ticks
+
+
+def all_at_once(folder, moment=None, ending='limit', every_batches=2, data='loader'):
+    "Such a run, resumed where there is something to resume: how it ended, counts, the learner"
+    os.makedirs(folder, exist_ok=True)
+    for seed in (torch.manual_seed, random.seed, np.random.seed): seed(0)
+    model = nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.3), nn.Linear(12, 3))
+    workers = dict(num_workers=2, multiprocessing_context='fork') if data == 'workers' else {}
+    train = DataLoader(Noisy(8*BATCHES-3, 1), batch_size=8, shuffle=True, **workers)
+    if data == 'stream': train = Stream(train)
+    if data == 'list': train = list(train)
+    lr = 2. if ending == 'early' else 0.05
+    limit = dict(seconds=20) if ending == 'seconds' else dict(steps=20 if ending == 'limit' else 1000)
+    at = Counts(*moment[:0:-1]) if moment and moment[0] == 'event' else Counts()
+    stop,limit,ema = EarlyStoppingCB(patience=1 if ending == 'early' else 9),LimitCB(**limit),EMACB(0.8)
+    best = SaveBestCB(Path(folder)/'best.pt')
+    cbs = [Silent(accuracy=Accuracy()), AccumulateCB(2), ClipGradCB(1.), OneCycle(lr), stop, limit, ema, best,
+           CheckpointCB(Path(folder)/'checkpoints', every_batches=every_batches), at]
+    if data in ('stream', 'list'): del cbs[3]  # one cycle needs a length
+    home,save = sys.modules[LimitCB.__module__],os.replace
+    time,torch_save,sync = home.time,torch.save,os.fsync
+    writes = [0]
+    try:
+        if ending == 'seconds': cbs.append(clock_of_steps(limit))
+        if moment and moment[0] == 'write': die_writing(*moment[1:])
+        else:
+            def counted(*args):
+                writes[0] += 1
+                return save(*args)
+            os.replace = counted
+        learn = Learner(model, Dls(train, DataLoader(Noisy(29, 2), batch_size=8)), F.cross_entropy, lr, cbs,
+                        partial(SGD, momentum=0.9))
+        learn.fit(5, resume=True)
+    finally: home.time,torch.save,os.fsync,os.replace = time,torch_save,sync,save
+    rows = [{k: v for k,v in row.items() if k != 'time'} for row in learn.history]
+    best = torch.load(best.path, weights_only=True)['model'], best.best, stop.best, stop.waited
+    found = dict(model=model.state_dict(), average=ema.average, opt=learn.opt.state_dict(), history=rows,
+                 place=(getattr(learn, 'epoch', 4), limit.done), best=best,  # nothing left to do: no epoch
+                 grads=[p.grad for p in model.parameters()],
+                 next=[torch.rand(1).item(), random.random(), float(np.random.rand())])
+    return found,(at.n, writes[0]),learn
