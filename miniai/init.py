@@ -22,7 +22,8 @@ _all_ = ['plot_func']  # handed on
 # %% ../nbs/21_initializing.ipynb #25ad7436
 def fans(w):
     "How many products each output of a layer is a sum of, and how many outputs each input has a part in"
-    if w.dim() < 2: raise ValueError(f"weights must have two dimensions or more, got shape {tuple(w.shape)}: "
+    if not isinstance(w, torch.Tensor): raise TypeError(f"w must be a tensor, as layer.weight is, got {w!r}")
+    if w.dim() < 2: raise ValueError(f"w must have two dimensions or more, got shape {tuple(w.shape)}: "
                                      "a bias has no inputs to count, start it at 0")
     field = w[0,0].numel()  # 1 for a linear layer, 9 for a 3 by 3 convolution
     return w.shape[1]*field,w.shape[0]*field
@@ -50,7 +51,8 @@ def kaiming_normal(
     generator=None                 # Where the numbers come from; None: PyTorch's own
 )->torch.Tensor:                   # The same weights
     "Fill with normal numbers of such a size that what goes through the layer keeps its own"
-    return w.normal_(0, _scale(w, a, mode, nonlinearity), generator=generator)
+    std = _scale(w, a, mode, nonlinearity)
+    return w.normal_(0, std, generator=generator)
 
 @torch.no_grad()
 def kaiming_uniform(
@@ -152,6 +154,8 @@ def lsuv_init(
     limit:int=200 # The most rounds
 ):
     "Divide a layer's weight and shift its bias until what comes out behind it is of size 1 around 0"
+    if not hasattr(m_in, 'weight'): raise TypeError(f"m_in must be the layer, {m_in} has no weight: "
+                                                    "lsuv_init(model, activation, layer, xb)")
     params = [p for p in (m_in.weight, m_in.bias) if p is not None]
     before = [p.detach().clone() for p in params]
     name = next((n for n,o in model.named_modules() if o is m_in), '')
@@ -183,6 +187,8 @@ class BatchNorm(Module):
         affine:bool=True    # A scale and a shift for each channel?
     ):
         super().__init__()
+        if not isinstance(momentum, (int, float)) or not 0 <= momentum <= 1:
+            raise ValueError(f"momentum must be a number from 0 to 1, got {momentum} (None: only PyTorch's)")
         self.num_features,self.eps,self.momentum,self.affine = num_features,eps,momentum,affine
         self.weight = Parameter(torch.ones(num_features)) if affine else None
         self.bias = Parameter(torch.zeros(num_features)) if affine else None

@@ -60,6 +60,9 @@ def test_init_weights_takes_convolutions_of_any_kind_and_nothing_else():
 
 @pytest.mark.parametrize('call,says', [
     (lambda: kaiming_normal(torch.zeros(5)), 'two dimensions'),
+    (lambda: kaiming_normal(nn.Linear(5, 5)), 'w must be a tensor, as layer.weight is'),
+    (lambda: BatchNorm(5, momentum=None), 'momentum must be a number .* got None .None: only'),
+    (lambda: lsuv_init(nn.ReLU(), nn.Linear(5, 5), nn.ReLU(), 1), 'no weight: lsuv_init.model, activation'),
     (lambda: kaiming_normal(torch.zeros(5, 5), mode='in'), 'fan_in or fan_out'),
     (lambda: kaiming_uniform(torch.zeros(5, 5), nonlinearity='swish'), 'nonlinearity must be one of'),
     (lambda: conv(1, 8, act=nn.ReLU()), "act must be a class or function .* as nn.ReLU, got ReLU"),
