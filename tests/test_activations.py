@@ -172,7 +172,7 @@ def test_stats_are_those_of_the_output(scale):
 
 
 def test_stats_of_other_outputs():
-    "Half precision, whole numbers, tuples as an LSTM gives; and where all is beyond 10 nothing is near 0"
+    "Half precision, whole numbers, tuples as an LSTM gives; where all is beyond 10 there is no share"
     for out in (torch.ones(4, 3, dtype=torch.float16), torch.ones(4, 3, dtype=torch.int64),
                 torch.ones(4, 3, dtype=torch.bfloat16), (torch.ones(4, 3), torch.zeros(2)),
                 dict(logits=torch.ones(4, 3, requires_grad=True))):
@@ -182,7 +182,7 @@ def test_stats_of_other_outputs():
         assert hook.stats[2][0].sum() == 12 and hook.stats[2][0][4] == 12
     hook = SimpleNamespace()
     append_stats(hook, None, None, torch.full((4,), 11.))
-    assert get_min(hook).tolist() == [0.]
+    assert get_min(hook).isnan().all()
 
 
 # ---- the callback
