@@ -7,10 +7,10 @@ from miniai.augment import AffineBatch, CapturePreds, RandCopy, RandErase, presi
 from miniai.augment import rand_erase, rand_flip, tta
 from miniai.check.kit import difference
 from miniai.data import DataLoader
-from miniai.learner import Callback, CancelFitException, MetricsCB
+from miniai.learner import Callback, CancelFitException, MetricsCB, TrainCB
 from miniai.training import Dataset
 from miniai.tools.chance import rng_state, seeded
-from tests.small import make, weights
+from tests.small import Dls, Stranger, make, weights
 
 
 def gen(seed=0): return torch.Generator().manual_seed(seed)
@@ -392,6 +392,14 @@ def test_capture_preds(capsys):
     valid = [x.view(8, 64)[:, :3] for x,_ in batches(3, 8, 8)]
     learn = make(train=batches(), valid=valid, model=nn.Linear(3, 3), loss_func=F.mse_loss)
     assert torch.equal(learn.capture_preds(inps=True)[2], torch.cat(learn.dls.valid))
+
+
+def test_capture_preds_of_any_learner():
+    data,kept = batches(seed=1),CapturePreds()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    Stranger(model, Dls(data, data), F.cross_entropy, cbs=TrainCB()).fit(1, train=False, cbs=kept)
+    assert torch.equal(kept.all_preds, torch.cat([model(x) for x,_ in data]).detach())
+    assert torch.equal(kept.all_targs, torch.cat([y for _,y in data]))
 
 
 class Ends(Callback):
