@@ -177,7 +177,7 @@ EXERCISES = [
     (check_gain, [gain, as_tensor, by_deviation_and_mean, by_loop],
      [(upside_down, 'the gain is one over it'), (no_root, 'take its root first'),
       (deviation, "doesn't subtract the mean"), (absolute, 'square, mean, root'), (even, 'take `randn`'),
-      (hundred, '100,000'), (no_return, 'return'), (through_weights, '100,000 numbers from randn'),
+      (hundred, 'So much is chance'), (no_return, 'return'), (through_weights, '100,000'),
       (always_relu, 'of what f makes of them')]),
     (check_rms_norm, [RMSNorm, ByRsqrt, ByNorm, nn.RMSNorm],
      [(Centred, 'That is layer norm'), (Deviation, 'divides by the deviation'), (Outside, 'outside the root'),
