@@ -13,7 +13,7 @@ from .looking import LRFinderCB, lr_find, no_trace
 from .keep import EarlyStoppingCB, EMACB, LimitCB, SaveBestCB
 from .resume import CheckpointCB
 from .track import LogCB, plot_log, read_log
-from .steps import AccumulateCB, ClipGradCB
+from .steps import AccumulateCB, ClipGradCB, freeze, param_groups, unfreeze
 from .preflight import Preflight
 from .replay import NaNStopCB, ReplayCB
 from . import script
