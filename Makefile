@@ -28,13 +28,14 @@ endif
 # The tests must not depend on a network, a display, or on who else uses the cores.
 TEST_ENV := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 MPLBACKEND=agg
 
-.PHONY: help train test test-long bench lessons export outputs hooks clean
+.PHONY: help train test test-long bench records lessons export outputs hooks clean
 
 help:
 	@echo "make train [DATA=digits|clothes|mnist|fashion_mnist]   train a classifier; curves and predictions go to train.png"
 	@echo "make test        lint, pytest, every lesson, and that notebooks and package agree"
 	@echo "make test-long   what takes minutes: the wheel in an empty venv, nbdev 3, the long tests"
 	@echo "make bench       ours against PyTorch's, interleaved, medians and ratios"
+	@echo "make records     train for each number of README's records [ONLY=\"digits_cnn …\"]: minutes, an hour with real data"
 	@echo "make lessons     open Jupyter on nbs/"
 	@echo "make export      write the package from the notebooks, and README's table of lessons"
 	@echo "make outputs     run every lesson top to bottom and keep its outputs in the notebook"
@@ -59,6 +60,9 @@ test-long: test
 
 bench: .venv/.installed
 	$(BIN)/python -m tests.bench
+
+records: .venv/.installed
+	$(BIN)/python -m tests.records $(ONLY)
 
 lessons: .venv/.installed
 	$(BIN)/jupyter lab nbs

@@ -1,13 +1,13 @@
-"""Write README's table of lessons: what each notebook says in its first lines, in parts, with its minutes.
+"""Write README's tables: the lessons by what each says in its first lines, with its minutes; the records.
 
-    python tests/readme.py        (`make export` calls it)
+    python tests/readme.py        (`make export` and `make records` call it)
 """
 import json, re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 README = ROOT/'README.md'
-BEGIN,END = '<!-- lessons: written by tests/readme.py -->\n','<!-- end of lessons -->\n'
+RECORDS = ROOT/'tests/records.json'  # tests/records.py writes it
 PARTS = {1: 'Part 1. A training loop from nothing', 12: 'Part 2. Pictures and data',
          14: 'Part 3. The Learner',
          19: 'Part 4. Inside a network', 24: 'Part 5. At work'}
@@ -40,15 +40,42 @@ def lessons():
     return '\n'.join(lines)
 
 
+def record_row(name, record):
+    "A record in one row: the mean with the lowest and the highest, what it must reach, what a seed takes"
+    found,limit = [run['accuracy'] for run in record['runs']],record['limit']
+    accuracy = f"{record['accuracy']:.2%} ({min(found):.2%} to {max(found):.2%})"
+    bar = f"{100*record['bar']:g}%{', missed' if record['missed'] else ''}"
+    cpu = f"{record['cpu']:,.0f}{f' (at most {limit:,})' if limit else ''}"
+    cells = name, record['data'], record['network'], str(record['epochs']), accuracy, bar, cpu, record['date']
+    return f"| {' | '.join(cells)} |"
+
+
+def records():
+    "All records in a table, and what they were measured on"
+    found = json.loads(RECORDS.read_text(encoding='utf-8')) if RECORDS.exists() else {}
+    names = {}
+    for name,record in found.items(): names.setdefault(record['machine'], []).append(name)
+    who = {machine: ', '.join(some) if len(names) > 1 else 'all' for machine,some in names.items()}
+    return '\n'.join(['| | data | network | epochs | accuracy | to reach | CPU-seconds a seed | measured |',
+                      '| --- '*8 + '|', *(record_row(*item) for item in found.items()), '',
+                      *(f'Measured on {machine}: {some}.\n' for machine,some in who.items())])
+
+
 def updated():
-    "README with the table as the lessons have it now"
+    "README with its tables as lessons and records have them now"
     text = README.read_text(encoding='utf-8')
-    before,_,rest = text.partition(BEGIN)
-    _,_,after = rest.partition(END)
-    return f'{before}{BEGIN}\n{lessons()}\n{END}{after}'
+    for what,table in dict(lessons=lessons, records=records).items():
+        begin,end = f'<!-- {what}: written by tests/readme.py -->\n',f'<!-- end of {what} -->\n'
+        before,_,rest = text.partition(begin)
+        _,_,after = rest.partition(end)
+        text = f'{before}{begin}\n{table()}\n{end}{after}'
+    return text
+
+
+def write(): README.write_text(updated(), encoding='utf-8')
 
 
 if __name__ == '__main__':
     import sys
     sys.path.insert(0, str(ROOT))
-    README.write_text(updated(), encoding='utf-8')
+    write()
