@@ -66,6 +66,21 @@ def by_items(x, ks, stride):
                            for r in rows] for k in range(c)] for b in range(bs)])
 
 
+def slices_stick_out(x, ks, stride):
+    rows,cols = (range(0, n, stride) for n in x.shape[2:])
+    return torch.stack([torch.stack([x[:,:,r:r+ks,c:c+ks].amax((2, 3)) for c in cols], 2) for r in rows], 2)
+
+
+def axes_in_front(x, ks, stride):
+    rows,cols = (range(0, n-ks+1, stride) for n in x.shape[2:])
+    return torch.stack([torch.stack([x[:,:,r:r+ks,c:c+ks].amax((2, 3)) for c in cols]) for r in rows])
+
+
+def of_everything(x, ks, stride):
+    rows,cols = (range(0, n-ks+1, stride) for n in x.shape[2:])
+    return torch.stack([torch.stack([x[:,:,r:r+ks,c:c+ks].max() for c in cols]) for r in rows])
+
+
 def stride_forgotten(x, ks, stride):
     "The right number of places, each a pixel after the last"
     h,w = ((n-ks)//stride + 1 for n in x.shape[2:])
@@ -132,6 +147,33 @@ def by_nan(model, n=60):
         return out[0,0,out.shape[2]//2,out.shape[3]//2].isnan().item()
     found = [r for r in range(n) if spoils(r)]
     return found[-1] - found[0] + 1
+
+
+def gradients(model, count=False, n=60):
+    "As the lesson measures it: all weights 1, and the gradient of the number in the middle"
+    for p in model.parameters(): p.data.fill_(1.)
+    convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    x = torch.ones(1, convs[0].in_channels, n, n, requires_grad=True)
+    out = model(x)
+    out[0,0,out.shape[2]//2,out.shape[3]//2].backward()
+    rows = x.grad[0,0].sum(1).nonzero()[:,0]
+    return len(rows) if count else (rows[-1]-rows[0]).item() + 1
+
+
+def counted(model): return gradients(model, count=True)
+
+
+def children_only(model):
+    size = step = 1
+    for m in model.children():
+        if not hasattr(m, 'kernel_size'): continue
+        size += (number(m.kernel_size)-1)*step
+        step *= number(m.stride)
+    return size
+
+
+def padding_too(model):
+    return by_modules(model) + 2*sum(number(getattr(m, 'padding', 0)) for m in model.modules())
 
 
 def sums(model): return sum(number(m.kernel_size) for m in model.modules() if hasattr(m, 'kernel_size'))
@@ -278,14 +320,18 @@ EXERCISES = [
         (from_zero, 'start from zeros'),
         (square_only, 'down and across'), (one_too_few, 'place is missing'),
         (stride_forgotten, 'begins at row r*stride'), (flat_places, 'rows and columns'),
-        (with_places, 'amax'), (reshaped, 'moves by stride'), (by_items, 'cuts a number off'),
+        (with_places, 'amax'), (slices_stick_out, 'stick out'),
+        (axes_in_front, 'Batch, channels first'), (of_everything, 'each picture and channel'),
+        (reshaped, 'moves by stride'), (by_items, 'cuts a number off'),
         (in_place, 'work on a copy')]),
     (check_field, [by_modules, by_recursion, from_behind, by_nan], [
         (sums, 'ks-1, not ks'), (last_only, 'the last layer alone'),
         (without_strides, 'strides have no effect'), (too_early, 'the layers after it'),
         (only_top, '`model.modules()`'), (only_convs, 'Pooling has no effect'),
         (no_dilation, 'dilation has no effect'),
-        (as_pair, 'Return one number'), (pairs_only, 'or pairs'), (no_pairs, 'are pairs')]),
+        (as_pair, 'Return one number'), (pairs_only, 'or pairs'), (no_pairs, 'are pairs'),
+        (gradients, 'to one pixel alone'), (counted, 'between those it sees'),
+        (children_only, 'stands alone'), (padding_too, 'does not widen')]),
     (check_conv_grads, [grads_by_shifts, grads_by_columns, grads_by_convs], [
         (swapped, 'changed places'), (only_dw, 'return dx,dw'), (mean_of_batch, 'no mean'),
         (first_of_batch, 'first picture alone'), (unturned, 'the wrong way round'), (by_autograd, 'By hand'),
