@@ -40,6 +40,9 @@ def lessons():
     return '\n'.join(lines)
 
 
+def kept_records(): return json.loads(RECORDS.read_text(encoding='utf-8')) if RECORDS.exists() else {}
+
+
 def record_row(name, record):
     "A record in one row: the mean with the lowest and the highest, what it must reach, what a seed takes"
     found,limit = [run['accuracy'] for run in record['runs']],record['limit']
@@ -52,8 +55,7 @@ def record_row(name, record):
 
 def records():
     "All records in a table, and what they were measured on"
-    found = json.loads(RECORDS.read_text(encoding='utf-8')) if RECORDS.exists() else {}
-    names = {}
+    names,found = {},kept_records()
     for name,record in found.items(): names.setdefault(record['machine'], []).append(name)
     who = {machine: ', '.join(some) if len(names) > 1 else 'all' for machine,some in names.items()}
     return '\n'.join(['| | data | network | epochs | accuracy | to reach | CPU-seconds a seed | measured |',

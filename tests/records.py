@@ -1,7 +1,7 @@
 """The headline numbers of lessons and README: `make records`, `python -m tests.records [name …]`.
 
-An entry is a network and how it is trained, once for each seed. What counts is the accuracy on the test split after
-the last epoch. Results go into records.json, beside this file; README's table is made from that.
+An entry is a network and how it is trained, once for each seed. What counts is the accuracy on the test
+split after the last epoch. Results go into records.json, beside this file; README's table is made from that.
 """
 import argparse, datetime, json, statistics, subprocess, sys, time
 from collections.abc import Callable
@@ -92,9 +92,8 @@ DRAWN = 'digits', 'clothes'
 def missing(data):
     "Why a data set can't be had, '' if it can"
     if data in DRAWN: return ''
-    folder = local_folder(data)
-    if folder is None: return f'{data} is real data, and MINIAI_DATA is not set'
-    return '' if folder.is_dir() else f'there is no folder {folder}'
+    if not local_folder(data): return f'{data} is real data, and MINIAI_DATA is not set'
+    return '' if local_folder(data).is_dir() else f'there is no folder {local_folder(data)}'
 
 @lru_cache(1)  # neighbours in RECORDS share their data
 def load(data):
@@ -128,26 +127,24 @@ def measure(name, entry, seeds):
         accuracy = trained(entry, seed).history[-1]['accuracy']
         seconds,cpu = time.perf_counter() - start,time.process_time() - cpu
         runs.append(dict(accuracy=round(accuracy, 5), seconds=round(seconds, 1), cpu=round(cpu, 1)))
-    values = {key: [run[key] for run in runs] for key in runs[0]}
-    means = {key: round(statistics.mean(v), 5) for key,v in values.items()}
-    spread = round(max(values['accuracy']) - min(values['accuracy']), 5)
-    wanted = {k: getattr(entry, k) for k in ('network', 'data', 'epochs', 'bar', 'limit')}
-    missed = means['accuracy'] < entry.bar or entry.limit is not None and max(values['cpu']) > entry.limit
-    return dict(**wanted, **means, spread=spread, missed=missed, runs=runs)
+    wanted = {key: getattr(entry, key) for key in ('network', 'data', 'epochs', 'bar', 'limit')}
+    means = {key: round(statistics.mean(run[key] for run in runs), 5) for key in runs[0]}
+    found,cpu = ([run[key] for run in runs] for key in ('accuracy', 'cpu'))
+    missed = means['accuracy'] < entry.bar or entry.limit is not None and max(cpu) > entry.limit
+    return dict(**wanted, **means, spread=round(max(found) - min(found), 5), missed=missed, runs=runs)
 
 def commit():
     "What is measured: the commit, and a plus where files have changed since"
     def git(*args): return subprocess.run(['git', *args], cwd=readme.ROOT, capture_output=True, text=True)
     changed = git('diff', '--quiet', 'HEAD', '--', 'miniai', 'tests/records.py').returncode != 0
-    return git('rev-parse', '--short', 'HEAD').stdout.strip() + '+'*changed
+    return (git('rev-parse', '--short', 'HEAD').stdout.strip() or 'unknown') + '+'*changed
 
 def keep(name, record):
-    "Put a record into the file; the other ones stay"
-    file = readme.RECORDS
-    records = json.loads(file.read_text(encoding='utf-8')) if file.exists() else {}
-    records = {**records, name: record}
-    ordered = {name: records[name] for name in RECORDS if name in records}
-    write_safely(file, lambda f: f.write((json.dumps(ordered, indent=1, ensure_ascii=False) + '\n').encode()))
+    "Put a record into the file, where the others stay, and all of them into README's table"
+    records = readme.kept_records() | {name: record}
+    records = {name: records[name] for name in RECORDS if name in records}  # in this order
+    write_safely(readme.RECORDS, lambda f: f.write((json.dumps(records, indent=1) + '\n').encode()))
+    readme.write()
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -159,11 +156,11 @@ def main(argv=None):
     if args.seeds is not None and args.seeds < 1: parser.error(f'seeds must be 1 or more, got {args.seeds}')
     torch.set_num_threads(1)
     where,missed = dict(date=f'{datetime.date.today()}', commit=commit(), machine=machine()),[]
-    for name in args.names or RECORDS:
-        entry = RECORDS[name]
-        if why := missing(entry.data):
-            print(f'{name}: skipped, {why}')
-            continue
+    entries = {name: RECORDS[name] for name in args.names or RECORDS}
+    for name,entry in entries.items():
+        if why := missing(entry.data): print(f'{name}: skipped, {why}')
+    for name,entry in entries.items():
+        if missing(entry.data): continue
         seeds = args.seeds or entry.seeds
         record = measure(name, entry, seeds) | where
         print('{}: mean {accuracy:.2%}, spread {spread:.2%}, bar {bar:.2%}; a seed takes {seconds:.0f} s and '
@@ -171,7 +168,6 @@ def main(argv=None):
         if record['missed']: missed.append(name)
         if seeds >= entry.seeds: keep(name, record)
         else: print(f'{name}: not written, {seeds} of {entry.seeds} seeds')
-    readme.write()
     if missed: print(f"missed: {', '.join(missed)}")
     return 1 if missed else 0
 
