@@ -3,8 +3,9 @@ import io, statistics, time
 from contextlib import redirect_stdout
 import torch, torch.nn.functional as F
 from torch import nn
+from miniai.activations import ActivationStats
 from miniai.augment import AffineBatch
-from miniai.conv import Conv2d
+from miniai.conv import Conv2d, conv
 from miniai.init import BatchNorm
 from miniai.learner import Accuracy, Learner, MetricsCB, ProgressCB
 from miniai.resnet import get_resnet
@@ -81,6 +82,24 @@ def residual():
                scale=1e3/len(batches))
 
 
+def statistics_of_layers():
+    "The net of lesson 20_activations with statistics of its four ReLUs, and without"
+    g = torch.Generator().manual_seed(0)
+    batches = [(torch.randn(64, 1, 28, 28, generator=g),
+                torch.randint(0, 10, (64,), generator=g)) for _ in range(8)]
+    def run(*cbs):
+        torch.manual_seed(0)
+        model = nn.Sequential(conv(1, 8, 5), conv(8, 16), conv(16, 32), conv(32, 64),
+                              conv(64, 10, act=False), nn.Flatten())
+        learn = Learner(model, Dls(batches), F.cross_entropy, 0.01, cbs, torch.optim.SGD)
+        learn.fit(4)
+        return learn.loss
+    def watched(): return run(ActivationStats(lambda m: isinstance(m, nn.ReLU)))
+    assert watched() == run(), 'who looks changes nothing'
+    return row('20', 'ActivationStats of four ReLUs: a step of 64 pictures', 'without', watched, run,
+               scale=1e3/4/len(batches))
+
+
 def affine():
     "The same maps: each picture's own, from a generator that is set back"
     x,g = torch.randn(64, 3, 28, 28, generator=torch.Generator().manual_seed(0)),torch.Generator()
@@ -95,7 +114,7 @@ def affine():
     return row('23', 'AffineBatch, 64 pictures of 28 by 28', 'one picture at a time', batch, one_by_one)
 
 
-ROWS = [convolution, normalization, residual, affine]
+ROWS = [convolution, statistics_of_layers, normalization, residual, affine]
 
 
 def rows():
