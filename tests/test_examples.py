@@ -226,19 +226,19 @@ def finetune(ex, folder):
     knows,model = ex.make_model(7),ex.make_model(3)
     body,head = model
     body.load_state_dict(knows[0].state_dict())
-    def train_mode():
+    def frozen():
         head.train()
         body.eval()
-    def fit(lr):
+    def fit(lr, train_mode):
         groups = [dict(params=body.parameters(), lr=lr/10), dict(params=head.parameters(), lr=lr)]
         opt = torch.optim.AdamW(groups)
         dls = plain(ex.make_learner(model, few).dls)
         return by_hand(model, dls, of_pair(F.cross_entropy), opt, 2, train_mode=train_mode,
                        before_batch=one_cycle(lr/10, lr))
     for p in body.parameters(): p.requires_grad = False
-    losses = fit(0.01)
+    losses = fit(0.01, frozen)
     for p in body.parameters(): p.requires_grad = True
-    yield learn,model,losses + fit(0.003)
+    yield learn,model,losses + fit(0.003, model.train)
 
 
 def load(name):
