@@ -102,7 +102,7 @@ class HooksCallback(Callback):
         on_valid:bool=False, # Call it in the validation part?
         mods=None            # The modules; None takes those of the model that pass `mod_filter`
     ):
-        if isinstance(mod_filter, type) or not callable(mod_filter):
+        if isinstance(mod_filter, (type, torch.nn.Module)) or not callable(mod_filter):
             raise TypeError(f'mod_filter is a function of a module, got {mod_filter!r}; for a class write '
                             'lambda m: isinstance(m, …)')
         self.hookfunc,self.mod_filter,self.on_train,self.on_valid = hookfunc,mod_filter,on_train,on_valid
@@ -119,7 +119,7 @@ class HooksCallback(Callback):
     def after_fit(self, learn): self.hooks.remove()
     def cleanup_fit(self, learn): self.hooks.remove()
     def __len__(self): return len(self.hooks)
-    def __getitem__(self, i): return self.hooks[i]  # for a loop too; with `__iter__`, L(self) would loop
+    def __getitem__(self, i): return self.hooks[i]  # so that a loop goes over the hooks
 
 # %% ../nbs/20_activations.ipynb #20a00053
 def get_hist(h): # A hook with `append_stats`

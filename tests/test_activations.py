@@ -346,6 +346,7 @@ def test_a_filter_that_nothing_passes():
 def test_a_class_is_not_a_filter():
     "Called, it would make a module, and a module is true: all would pass"
     with pytest.raises(TypeError, match='isinstance'): ActivationStats(nn.ReLU)
+    with pytest.raises(TypeError, match='isinstance'): ActivationStats(nn.ReLU())
     with pytest.raises(TypeError, match='got 3'): ActivationStats(3)
 
 

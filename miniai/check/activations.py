@@ -27,18 +27,21 @@ def check_out_shapes(f):  # Called with a model and a batch
         def run(f):
             got = f(model, x)
             require(isinstance(got, (list, tuple)), 'the shapes must be a list', got=got,
-                    hint='Is there a `return`?')
+                    hint='Is there a `return`?' if got is None else 'Give a list of tuples.')
             same([tuple(s) for s in got], want, given=f'x of shape {tuple(x.shape)}', mistakes={
                 'No hook was called: a Hook goes when nobody holds it, so keep them in a list.': [],
                 'These are the shapes of all modules; children() gives only the outermost.':
                     [(7, 5), (7, 5), (7, 4), (7, 4), (7, 4), (7, 3), (7, 3)],
+                'These are all modules below the model; children() gives only the outermost.':
+                    [(7, 5), (7, 5), (7, 4), (7, 4), (7, 4), (7, 3)],
                 'This is what goes in; what comes out is the last that a hook gets.':
                     [(7, 6), (7, 5), (7, 5), (7, 4)],
                 'In the order of the calls, please: append when a hook is called.': want[::-1]})
             _left(model)
         return Case(name, run, hint)
     want = [(7, 5), (7, 5), (7, 4), (7, 3)]
-    yield case("a model of PyTorch's", _net(), want, 'One tuple for each child.')
+    yield case("a model of PyTorch's", _net(), want, 'One tuple for each child. (The function '
+               'of a Hook gets the hook first, then module, inputs, output.)')
     yield case('a model of ours', _net(True), want, 'Ours takes hooks by the same method.')
     yield case('children in another order', _Swapped(), [(7, 4), (7, 2)],
                'Use hooks: a loop that calls the children one after the other is not what this model does.')
@@ -59,7 +62,9 @@ class _OnDevice(torch.Tensor):
 def _fed(f, batches):
     "A hook's attributes after these batches"
     hook = type('Hook', (), {})()
-    for b in batches: f(hook, nn.ReLU(), (b,), b)
+    for b in batches:
+        require(f(hook, nn.ReLU(), (b,), b) is None, 'it returned something',
+                hint="What a hook returns takes the place of the layer's output: return nothing.")
     require(hasattr(hook, 'mean'), 'the hook has no attribute `mean`', hint='Set `hook.mean`.')
     return vars(hook)
 
@@ -78,7 +83,7 @@ def check_running_mean(f):  # A function for hooks
                      'A sum of numbers over a number of rows: `output.numel()`.': total/sum(map(len, bs))})
         return Case(name, run, hint)
     yield case('one batch', batches[:1], 'For one batch it is `output.mean()`.')
-    yield case('batches of one size', batches[:2], 'Keep what you need as attributes of the hook.')
+    yield case('batches of one size', batches[:2], 'All numbers count the same, early or late: keep a sum.')
     yield case('a smaller last batch', batches, 'Keep a sum and a number.')
     others = [batches[0].view(-1, 2), *batches[1:]]
     yield case('rows of other lengths', others, '`output.numel()` counts them.')
@@ -111,7 +116,8 @@ def check_features(f):  # Called with a model, a layer of it, and a list of batc
                 'Only the last batch is there.': want[-1], 'Only the first batch is there.': want[0]})
             require(not got.requires_grad, 'it carries a graph', hint='Work under `torch.no_grad()`.')
         return Case(name, run, hint)
-    yield case("a model of PyTorch's", _net(), 2, "The layer's outputs, after what comes before it.")
+    yield case("a model of PyTorch's", _net(), 2, "The layer's outputs, after what comes before it. "
+               'Hooks takes a list of modules: [layer].')
     yield case('a model of ours', _net(True), 2, 'Ours takes hooks by the same method.')
     yield case('with dropout', made(), 0, 'Dropout was at work: call `model.eval()` first.')
     def as_before(f):

@@ -56,6 +56,18 @@ def shapes_of_all(model, x):
     return shapes
 
 
+def shapes_of_all_below(model, x):
+    shapes = []
+    def keep(hook, module, inputs, output): shapes.append(tuple(output.shape))
+    with Hooks([*model.modules()][1:], keep): model(x)
+    return shapes
+
+
+def shapes_with_three_arguments(model, x):
+    def keep(module, inputs, output): pass
+    with Hooks(model.children(), keep): model(x)
+
+
 def shapes_in(model, x):
     shapes = []
     def keep(hook, module, inputs, output): shapes.append(tuple(inputs[0].shape))
@@ -151,6 +163,11 @@ def sum_over_rows(hook, module, inputs, output):
 
 
 def only_a_sum(hook, module, inputs, output): hook.mean = getattr(hook, 'mean', 0.) + output.detach().sum()
+
+
+def mean_returned(hook, module, inputs, output):
+    running_mean(hook, module, inputs, output)
+    return output.detach()
 
 
 def mean_on_module(hook, module, inputs, output): module.mean = output.detach().mean()
@@ -257,7 +274,9 @@ def features_by_calling_the_layer(model, layer, xs):
 EXERCISES = [
     (check_out_shapes, [out_shapes, shapes_by_handles, shapes_by_hook],
      [(handles_left, 'hooks are left'), (handles_left_by_an_error, 'in `finally`'),
-      (shapes_of_all, 'only the outermost'), (shapes_in, 'what goes in'), (shapes_by_loop, 'Use hooks'),
+      (shapes_of_all, 'only the outermost'),
+      (shapes_of_all_below, 'only the outermost'), (shapes_with_three_arguments, 'gets the hook first'),
+      (shapes_in, 'what goes in'), (shapes_by_loop, 'Use hooks'),
       (shapes_as_listed, 'append when a hook is called'), (shapes_not_returned, 'Is there a `return`?'),
       (hooks_not_kept, 'keep them in a list')]),
     (check_running_mean, [running_mean, mean_by_steps, mean_without_grad],
@@ -265,6 +284,7 @@ EXERCISES = [
       (mean_by_item, '.item() and float() wait'), (mean_with_graph, 'output.detach()'),
       (mean_by_list, 'instead of a list'), (mean_by_rows, '`output.numel()` counts them'),
       (sum_over_rows, 'over a number of rows'), (only_a_sum, 'This is a sum'),
+      (mean_returned, 'return nothing'),
       (mean_on_module, 'Set `hook.mean`')]),
     (check_features, [features, features_by_handle, features_kept_on_the_hook],
      [(features_in_training, 'call `model.eval()` first'), (features_left_in_eval, 'put it back at the end'),
