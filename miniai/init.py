@@ -142,8 +142,10 @@ class BatchTransformCB(Callback):
 
     def before_batch(self, learn):
         if not (self.on_train if learn.training else self.on_val): return
-        learn.batch = self.tfm(learn.batch)
-        if learn.batch is None: raise TypeError(f"tfm={self.tfm} gave None: does it end with `return`?")
+        batch = self.tfm(learn.batch)
+        if batch is None or isinstance(batch, torch.Tensor) and isinstance(learn.batch, (tuple, list)):
+            raise TypeError(f"tfm={self.tfm} gave a {type(batch).__name__}: return a whole batch, as in x,y")
+        learn.batch = batch
 
 # %% ../nbs/21_initializing.ipynb #c24bf244
 def lsuv_init(

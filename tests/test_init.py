@@ -248,8 +248,10 @@ def test_batch_transform_in_the_wanted_phases_and_behind_the_device():
         return calls
     assert seen() == [3, 5] and seen(on_train=False) == [5] and seen(on_val=False) == [3]
     assert BatchTransformCB.order > DeviceCB.order
-    with pytest.raises(TypeError, match='gave None'):
-        BatchTransformCB(lambda b: None).before_batch(SimpleNamespace(training=True, batch=1))
+    batch = torch.ones(2),torch.ones(2)
+    for tfm,says in ((lambda b: None, 'gave a NoneType'), (lambda b: b[0], 'gave a Tensor: return a whole')):
+        with pytest.raises(TypeError, match=says):
+            BatchTransformCB(tfm).before_batch(SimpleNamespace(training=True, batch=batch))
 
 
 # -- memory

@@ -62,7 +62,7 @@ def _rms_case(name, shape, eps, scale):
         mistakes = {hint: partial(_rms, x, weight, eps, wrong) for wrong,hint in _RMS.items()}
         with torch.no_grad(): out = norm(x.clone())
         same(out, _rms(x, weight, eps), f'x of shape {shape}, eps={eps}', mistakes=mistakes)
-        norm(given).pow(3).sum().backward()
+        norm(given*1).pow(3).sum().backward()
         _rms(want, weight, eps).pow(3).sum().backward()
         same(given.grad, want.grad, 'the gradient of x', 'The size depends on x: no `detach` or `no_grad`.')
     return Case(name, run, 'x / root of (mean of x*x over the last dimension + eps), times the weight.')
@@ -105,10 +105,11 @@ def _fold_case(name, **options):
         require(isinstance(new, nn.Conv2d) and new is not conv, 'it is no new nn.Conv2d', got=new, hint=stay)
         after = dict(conv.state_dict()),dict(bn.state_dict())
         same(after, tuple(map(dict, before)), 'the layers that came in', stay)
-        hint = 'Stride, padding and dilation are those of the old one, and there is a bias.'
+        axes,sizes = _FOLD['wrong axis'],'Stride, padding and dilation are those of the old one.'
+        require(new.weight.shape == conv.weight.shape, 'the weight has another shape', hint=axes)
         mistakes = {text: partial(_folded, conv, bn, x, wrong) for wrong,text in _FOLD.items()}
-        with torch.no_grad():
-            same(new(x), _folded(conv, bn, x), f'conv with {options}', hint, mistakes, atol=1e-4)
+        with torch.no_grad(): got,want = new(x),_folded(conv, bn, x)
+        same(got, want, f'{options}', sizes*(got.shape != want.shape), mistakes, atol=1e-4)
     return Case(name, run, 'weight*scale; (bias - running_mean)*scale + bn.bias; scale = bn.weight/root.')
 
 @check('fold')

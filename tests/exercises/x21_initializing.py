@@ -25,7 +25,7 @@ def no_root(f): return gain(f)**2
 def deviation(f): return 1/f(torch.randn(200_000)).std().item()
 def absolute(f): return 1/f(torch.randn(200_000)).abs().mean().item()
 def even(f): return 1/size(f(torch.rand(200_000)*2 - 1)).item()
-def hundred(f): return gain(f, 30)
+def hundred(f): return gain(f, 6)
 def no_return(f): gain(f)
 def through_weights(f): return 1/size(f(torch.randn(2000, 100) @ torch.randn(100, 100)))
 def always_relu(f): return nn.init.calculate_gain('relu')
