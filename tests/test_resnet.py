@@ -49,6 +49,12 @@ def test_nonsense_is_named(kwargs, text):
     with pytest.raises((TypeError, ValueError), match=text): ResBlock(4, 4, **kwargs)
 
 
+def test_what_get_resnet_is_given():
+    assert ResBlock(4, 4, act=None)(torch.zeros(1, 4, 3, 3)).shape == (1, 4, 3, 3)
+    with pytest.raises(TypeError, match='nfs must be a list of channels, got 16'): get_resnet(16)
+    with pytest.raises(ValueError, match='depth'): get_resnet((4, 8), depth=0)
+
+
 def test_a_whole_model_is_pickled_by_name():
     model = get_resnet((4, 8), act=act_gr).eval()
     x = torch.randn(2, 1, 12, 12)

@@ -27,14 +27,20 @@ def check_bottleneck(make):  # Makes the block from the number of channels
         require(isinstance(block, nn.Module), f'Bottleneck(16) is a {type(block).__name__}', got=block,
                 hint='It is a class: class Bottleneck(nn.Module).')
         return block
-    def shape(make): same(tuple(made(make)(x).shape), (2, 16, 5, 5), 'a batch of shape (2, 16, 5, 5)')
+    def shape(make):
+        out = made(make)(x)
+        require(out is not None, 'forward gave None: is there a `return`?', hint='Return what comes out.')
+        same(tuple(out.shape), (2, 16, 5, 5), 'a batch of shape (2, 16, 5, 5)')
     def layers(make):
         convs,norms = _parts(made(make))
         want = [(4, 16, 1, 1), (4, 4, 3, 3), (16, 4, 1, 1)]
+        require(convs, 'no convolution is found', hint='A plain list hides layers: use an nn.Sequential.')
         same([tuple(c.weight.shape) for c in convs], want, 'the weights of the convolutions, c = 16',
              mistakes={'All three work on a quarter? The last goes back to c channels.':
                        [(4, 16, 1, 1), (4, 4, 3, 3), (4, 4, 1, 1)],
                        'Only the one in the middle is 3 by 3.': [(4, 16, 3, 3), (4, 4, 3, 3), (16, 4, 3, 3)]})
+        strides = [c.stride for c in convs]
+        same(strides, [(1, 1)]*3, 'the strides', hint="conv's stride is 2 unless told: stride=1.")
         same(sorted(n.num_features for n in norms), [4, 4, 16], 'the channels of the batch norms',
              hint='A batch norm behind each convolution.')
     def numbers(make):
@@ -59,14 +65,15 @@ def check_block_costs(f):  # A function of ni, nf, stride, h and w
     def case(name, ni, nf, stride, h, w, hint):
         def run(f):
             after,full,extra = h//stride*(w//stride),h*w,ni != nf
-            def params(bias=1, idconv=extra, ks=9):
-                return ks*ni*nf + ks*nf*nf + 2*nf*bias + idconv*(ni*nf + nf*bias)
+            def params(bias=1, idconv=extra, ks=9, third=1):
+                return ks*ni*nf + ks*nf*nf + 2*nf*bias + idconv*(ni*nf + nf*bias*third)
             def work(first=full, second=after, third=after, idconv=extra, ks=9):
                 return ks*ni*nf*first + ks*nf*nf*second + idconv*ni*nf*third
             want = params(),work()
             got = f(ni, nf, stride, h, w)
             same(tuple(got) if isinstance(got, list) else got, want, (ni, nf, stride, h, w), mistakes={
                 'Each convolution has a bias, a number for each channel that goes out.': (params(0), work()),
+                "The shortcut's convolution has a bias, too.": (params(third=0), work()),
                 'Parameters first, then multiplications.': want[::-1],
                 'The shortcut has a convolution of 1 by 1 where ni is not nf.': (params(idconv=0),
                                                                                  work(idconv=0)),
@@ -100,6 +107,9 @@ def check_without(f):  # A function of a Sequential and a number
                     f'4 layers, i={i}', hint='nn.Sequential takes layers one by one: nn.Sequential(*layers).')
             want = [n for n in range(4) if n != i]
             places = [layers.index(m) if m in layers else '?' for m in got]
+            given,inner = f'4 layers, i={i}',any(isinstance(m, nn.Sequential) for m in got)
+            require(not inner, 'a Sequential is inside', given, hint='Unpack the layers with a *.')
+            require(len(got) < 4, 'it has as many layers', given, hint='One layer fewer, not a stand-in.')
             require('?' not in places, 'some of its layers are not those of the model', f'4 layers, i={i}',
                     hint='The same layers, not copies: what is trained in one is trained in the other.')
             same(places, want, f'4 layers, i={i}: the numbers of those that are left')

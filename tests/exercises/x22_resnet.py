@@ -53,6 +53,21 @@ class AllThree(ByConv):
         self.convs = nn.Sequential(*[conv(a, b, 3, stride=1, act=act, norm=nn.BatchNorm2d)
                                      for a,b,act in sizes])
 
+class DefaultStride(ByConv):
+    def __init__(self, c):
+        super().__init__(c)
+        for layers in self.convs: layers[0].stride = 2,2
+
+class InAList(ByHand):
+    def __init__(self, c):
+        super().__init__(c)
+        self.hidden = [self.a, self.b, self.c]
+        del self.a, self.b, self.c
+    def forward(self, x): return x
+
+class NoReturn(ByConv):
+    def forward(self, x): super().forward(x)
+
 class NoNorm(ByConv):
     def __init__(self, c):
         super().__init__(c)
@@ -75,6 +90,9 @@ def _cost(ni, nf, stride, h, w, bias=1, first=1, extra=None):
     params = 9*ni*nf + 9*nf*nf + 2*nf*bias + extra*(ni*nf + nf*bias)
     return params,9*ni*nf*(h*w if first else small) + 9*nf*nf*small + extra*ni*nf*small
 def no_bias(*args): return _cost(*args, bias=0)
+def bare_shortcut(ni, nf, *args):
+    params,work = _cost(ni, nf, *args)
+    return params - nf*(ni != nf),work
 def stride_first(*args): return _cost(*args, first=0)
 def no_idconv(*args): return _cost(*args, extra=0)
 def always_idconv(*args): return _cost(*args, extra=1)
@@ -98,6 +116,8 @@ def copies(model, i):
 def a_list(model, i): return [m for n,m in enumerate(model) if n != i]
 def cut_off(model, i): return model[:i]
 def from_one(model, i): return by_slices(model, i-1) if i else by_slices(model, 0)
+def nested(model, i): return nn.Sequential(model[:i], model[i+1:])
+def stands_in(model, i): return nn.Sequential(*model[:i], nn.Identity(), *model[i+1:])
 def says_nothing(model, i): by_slices(model, i)
 
 
@@ -105,12 +125,15 @@ EXERCISES = [
     (check_bottleneck, [ByConv, ByHand, type('WithBias', (ByHand,), dict(bias=True))],
      [(NoShortcut, 'Add x'), (NoRelu, 'behind the sum'), (ReluBefore, 'first the sum'),
       (ReluTwice, 'One ReLU too many'), (NoPadding, 'padding of 1'), (AllThree, 'Only the one in the middle'),
-      (NoNorm, 'behind each convolution')]),
+      (NoNorm, 'behind each convolution'), (DefaultStride, 'stride is 2 unless told'),
+      (InAList, 'A plain list hides layers'), (NoReturn, 'return')]),
     (check_block_costs, [by_formula, in_steps, by_the_block],
      [(no_bias, 'Each convolution has a bias'), (stride_first, 'works on the whole picture'),
       (no_idconv, 'where ni is not nf'), (always_idconv, 'the shortcut has no convolution'),
-      (turned, 'Parameters first'), (no_stride, 'over a quarter of the places')]),
+      (bare_shortcut, 'has a bias, too'), (turned, 'Parameters first'),
+      (no_stride, 'over a quarter of the places')]),
     (check_without, [by_slices, by_a_loop, by_list],
      [(deletes, 'keeps all of its layers'), (copies, 'not copies'), (a_list, 'one by one'),
-      (cut_off, 'All layers but'), (from_one, 'All layers but'), (says_nothing, 'return')]),
+      (cut_off, 'All layers but'), (from_one, 'All layers but'), (says_nothing, 'return'),
+      (nested, 'Unpack'), (stands_in, 'not a stand-in')]),
 ]
