@@ -28,11 +28,12 @@ def check_best_epoch(f):  # A function of values and `way` that gives the number
             same(got, want, (values, way), mistakes=mistakes)
         return Case(name, run, hint)
     nan = math.nan
-    return [case('falling is good', [2., 3., 1.], -1, 2, 'Look for the smallest value, and give its place.'),
+    return [case('falling is good', [2., 3., .5], -1, 2, 'Look for the smallest value, and give its place.'),
             case('rising is good', [0.3, 0.5, 0.4], 1, 1,
                  'way is 1 if the values should rise: then the largest is the best.'),
             case('two are equal', [3., 1., 2., 1.], -1, 1, 'Of equal values the first counts.'),
-            case('the first is nan', [nan, 2., 1.], -1, 2, 'No comparison with nan is true: leave nan out.'),
+            case('the first is nan', [nan, 3., 2., 1.], -1, 3,
+                 'No comparison with nan is true: leave nan out, but count it, for the places.'),
             case('nan between', [2., nan, 1., nan], -1, 2, 'No comparison with nan is true: leave nan out.'),
             case('nothing but nan', [nan, nan], 1, None,
                  'Where there is no number, there is no best epoch: give None.')]

@@ -31,6 +31,11 @@ def no_number(values, way): return best_by_loop(values, way) or 0
 def a_tensor(values, way):
     known = torch.tensor(values).mul(way).nan_to_num(-9e9)
     return known.argmax() if any(v == v for v in values) else None
+def the_value(values, way):
+    place = best_by_loop(values, way)
+    return None if place is None else values[place]
+def without_its_place(values, way):
+    return best_by_loop([v for v in values if v == v], way)
 def way_on_one_side(values, way):
     best,at = float('-inf'),None
     for i,v in enumerate(values):
@@ -174,7 +179,8 @@ EXERCISES = [
     (check_best_epoch, [best_by_loop, best_by_max, lambda values, way: best_by_loop(tuple(values), way)],
      [(always_min, 'way is'), (nan_first, 'nan'), (last_of_equals, 'the first counts'),
       (upside_down, 'way is'), (no_number, 'give None'), (a_tensor, 'item()'),
-      (way_on_one_side, 'on both sides')]),
+      (way_on_one_side, 'on both sides'),
+      (the_value, 'give its place'), (without_its_place, 'count it, for the places')]),
     (check_keep_best, [Keeps, Deep, ToBytes, Rows],
      [(NotCopied, 'copy each'), (NotCopiedDict, 'copy each'), (NoBuffers, 'buffers'), (AList, 'self.weights'),
       (Always, 'Remember the best'), (TrainingToo, 'learn.training'), (Highest, 'lower loss is better'),
