@@ -6,9 +6,7 @@ from .kit import Case, check, require, rng, same
 
 def _parts(block):
     "Convolutions and norms of a block"
-    modules = list(block.modules())
-    convs = [m for m in modules if isinstance(m, nn.Conv2d)]
-    return convs,[m for m in modules if isinstance(m, nn.BatchNorm2d)]
+    return [[m for m in block.modules() if isinstance(m, kind)] for kind in (nn.Conv2d, nn.BatchNorm2d)]
 
 def _shaken(block, seed=0):
     "The block in eval mode, each of its numbers a random one"
@@ -22,17 +20,12 @@ def _shaken(block, seed=0):
 def check_bottleneck(make):  # Makes the block from the number of channels
     "Check a residual block whose 3 by 3 kernels work on a quarter of the channels"
     x = torch.randn(2, 16, 5, 5, generator=rng())
-    def made(make):
-        block = make(16)
-        require(isinstance(block, nn.Module), f'Bottleneck(16) is a {type(block).__name__}', got=block,
-                hint='It is a class: class Bottleneck(nn.Module).')
-        return block
     def shape(make):
-        out = made(make)(x)
+        out = make(16)(x)
         require(out is not None, 'forward gave None: is there a `return`?', hint='Return what comes out.')
         same(tuple(out.shape), (2, 16, 5, 5), 'a batch of shape (2, 16, 5, 5)')
     def layers(make):
-        convs,norms = _parts(made(make))
+        convs,norms = _parts(make(16))
         want = [(4, 16, 1, 1), (4, 4, 3, 3), (16, 4, 1, 1)]
         require(convs, 'no convolution is found', hint='A plain list hides layers: use an nn.Sequential.')
         same([tuple(c.weight.shape) for c in convs], want, 'the weights of the convolutions, c = 16',
@@ -44,16 +37,14 @@ def check_bottleneck(make):  # Makes the block from the number of channels
         same(sorted(n.num_features for n in norms), [4, 4, 16], 'the channels of the batch norms',
              hint='A batch norm behind each convolution.')
     def numbers(make):
-        block = _shaken(made(make))
+        block = _shaken(make(16))
         (one,two,three),(a,b,c) = _parts(block)
         def until_last(act=F.relu): return c(three(act(b(two(act(a(one(x))))))))
         same(block(x), F.relu(until_last() + x), 'a block in eval mode with random weights', mistakes={
             'Where is the shortcut? Add x.': lambda: F.relu(until_last()),
             'A ReLU at the end, behind the sum.': lambda: until_last() + x,
-            'The third convolution has no ReLU: first the sum, then the ReLU.':
-                lambda: F.relu(until_last()) + x,
-            'One ReLU too many: none behind the third convolution, only behind the sum.':
-                lambda: F.relu(F.relu(until_last()) + x),
+            'Not there: first the sum, then the ReLU.': lambda: F.relu(until_last()) + x,
+            'One ReLU too many: only behind the sum.': lambda: F.relu(F.relu(until_last()) + x),
             'A ReLU behind the first and the second norm.': lambda: F.relu(until_last(lambda t: t) + x)})
     return [Case('the shape stays', shape, 'The 3 by 3 kernels need a padding of 1; no stride anywhere.'),
             Case('the layers', layers, '1 by 1 to c//4 channels, 3 by 3 there, 1 by 1 back to c.'),
@@ -78,8 +69,7 @@ def check_block_costs(f):  # A function of ni, nf, stride, h and w
                 'The shortcut has a convolution of 1 by 1 where ni is not nf.': (params(idconv=0),
                                                                                  work(idconv=0)),
                 'Where ni is nf the shortcut has no convolution.': (params(idconv=1), work(idconv=1)),
-                'The stride is in the second convolution: the first one works on the whole picture.':
-                    (params(), work(first=after)),
+                'The first works on the whole picture, the second has the stride.': (params(), work(first=after)),
                 'The second convolution has the stride: it is laid over a quarter of the places.':
                     (params(), work(second=full)),
                 'The shortcut takes the mean first: its convolution works on the small picture.':
@@ -98,21 +88,20 @@ def check_without(f):  # A function of a Sequential and a number
     def case(name, i, hint):
         def run(f):
             model = nn.Sequential(*[nn.Linear(3, 3) for _ in range(4)])
-            layers = list(model)
+            layers,given,want = list(model),f'4 layers, i={i}',[n for n in range(4) if n != i]
             got = f(model, i)
-            require(list(model) == layers, 'the model has changed', (f'4 layers, i={i}'), list(model),
+            require(list(model) == layers, 'the model has changed', given, list(model),
                     hint='Make a new Sequential; the model keeps all of its layers.')
-            require(got is not None, 'it is None: is there a `return`?', f'4 layers, i={i}')
-            require(isinstance(got, nn.Sequential), f'a {type(got).__name__} came, not a Sequential',
-                    f'4 layers, i={i}', hint='nn.Sequential takes layers one by one: nn.Sequential(*layers).')
-            want = [n for n in range(4) if n != i]
+            require(got is not None, 'it is None: is there a `return`?', given)
+            require(isinstance(got, nn.Sequential), f'a {type(got).__name__} came, not a Sequential', given,
+                    hint='nn.Sequential takes layers one by one: nn.Sequential(*layers).')
             places = [layers.index(m) if m in layers else '?' for m in got]
-            given,inner = f'4 layers, i={i}',any(isinstance(m, nn.Sequential) for m in got)
+            inner = any(isinstance(m, nn.Sequential) for m in got)
             require(not inner, 'a Sequential is inside', given, hint='Unpack the layers with a *.')
             require(len(got) < 4, 'it has as many layers', given, hint='One layer fewer, not a stand-in.')
-            require('?' not in places, 'some of its layers are not those of the model', f'4 layers, i={i}',
+            require('?' not in places, 'some of its layers are not those of the model', given,
                     hint='The same layers, not copies: what is trained in one is trained in the other.')
-            same(places, want, f'4 layers, i={i}: the numbers of those that are left')
+            same(places, want, given + ': the numbers of those that are left')
         return Case(name, run, hint)
     return [case('in the middle', 2, 'All layers but the one whose number is i.'),
             case('the first', 0, 'model[:0] is empty, model[1:] is the rest.'),
