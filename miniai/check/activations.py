@@ -30,16 +30,13 @@ def check_out_shapes(f):  # Called with a model and a batch
                     hint='Is there a `return`?' if got is None else 'Give a list of tuples.')
             same([tuple(s) for s in got], want, given=f'x of shape {tuple(x.shape)}', mistakes={
                 'No hook was called: a Hook goes when nobody holds it, so keep them in a list.': [],
-                'These are the shapes of all modules; children() gives only the outermost.':
-                    [(7, 5), (7, 5), (7, 4), (7, 4), (7, 4), (7, 3), (7, 3)],
-                'These are all modules below the model; children() gives only the outermost.':
-                    [(7, 5), (7, 5), (7, 4), (7, 4), (7, 4), (7, 3)],
-                'This is what goes in; what comes out is the last that a hook gets.':
-                    [(7, 6), (7, 5), (7, 5), (7, 4)],
+                'These are all modules; children() gives only the outermost.': [*below, (7, 3)],
+                'These are all modules below it; children() gives only the outermost.': below,
+                'This is what goes in; what comes out is the last that a hook gets.': [(7, 6), *want[:3]],
                 'In the order of the calls, please: append when a hook is called.': want[::-1]})
             _left(model)
         return Case(name, run, hint)
-    want = [(7, 5), (7, 5), (7, 4), (7, 3)]
+    want,below = [(7, 5), (7, 5), (7, 4), (7, 3)],[(7, 5), (7, 5), *[(7, 4)]*3, (7, 3)]
     yield case("a model of PyTorch's", _net(), want, 'One tuple for each child. (The function '
                'of a Hook gets the hook first, then module, inputs, output.)')
     yield case('a model of ours', _net(True), want, 'Ours takes hooks by the same method.')
@@ -60,7 +57,6 @@ class _OnDevice(torch.Tensor):
         return super().__torch_function__(func, types, args, kwargs or {})
 
 def _fed(f, batches):
-    "A hook's attributes after these batches"
     hook = type('Hook', (), {})()
     for b in batches:
         require(f(hook, nn.ReLU(), (b,), b) is None, 'it returned something',
@@ -85,15 +81,14 @@ def check_running_mean(f):  # A function for hooks
     yield case('one batch', batches[:1], 'For one batch it is `output.mean()`.')
     yield case('batches of one size', batches[:2], 'All numbers count the same, early or late: keep a sum.')
     yield case('a smaller last batch', batches, 'Keep a sum and a number.')
-    others = [batches[0].view(-1, 2), *batches[1:]]
-    yield case('rows of other lengths', others, '`output.numel()` counts them.')
+    yield case('other rows', [batches[0].view(-1, 2), *batches[1:]], '`output.numel()` counts them.')
     def no_graph(f):
         kept = _fed(f, [b.clone().requires_grad_() for b in batches]).items()
         kept = [n for n,v in kept if isinstance(v, torch.Tensor) and v.requires_grad]
         require(not kept, f'hook.{"".join(kept[:1])} holds the graph of its batches')
     yield Case('no graph kept', no_graph, 'Use `output.detach()`: else all batches stay in memory.')
-    def waits(f): _fed(f, [b.as_subclass(_OnDevice) for b in batches])
-    yield Case('no batch waits', waits, '.item() and float() wait: leave it a tensor.')
+    yield Case('no batch waits', lambda f: _fed(f, [b.as_subclass(_OnDevice) for b in batches]),
+               '.item() and float() wait: leave it a tensor.')
     def grows(f):
         kept = [n for n,v in _fed(f, batches*9).items() if isinstance(v, (list, tuple)) and len(v) > 9]
         require(not kept, f'hook.{"".join(kept[:1])} grows with every batch')
@@ -109,11 +104,10 @@ def check_features(f):  # Called with a model, a layer of it, and a list of batc
             alone = type(model)(*[*model][:i+1])
             with torch.no_grad(): want,final = ([m.eval()(x) for x in xs] for m in (alone, model))
             got = f(model.train(), model[i], xs)
-            require(isinstance(got, torch.Tensor), 'it must be one tensor', got=type(got).__name__,
-                    hint='Concatenate with `torch.cat`, and return it.')
+            require(isinstance(got, torch.Tensor), 'it must be one tensor', hint='Return torch.cat(…).')
             same(got, torch.cat(want), mistakes={
                 'That is what the whole model gives; the layer is asked for.': torch.cat(final),
-                'Only the last batch is there.': want[-1], 'Only the first batch is there.': want[0]})
+                'Only the last batch is there.': want[-1]})
             require(not got.requires_grad, 'it carries a graph', hint='Work under `torch.no_grad()`.')
         return Case(name, run, hint)
     yield case("a model of PyTorch's", _net(), 2, "The layer's outputs, after what comes before it. "
@@ -127,6 +121,5 @@ def check_features(f):  # Called with a model, a layer of it, and a list of batc
             before = [m.training for m in model.modules()]
             f(model, model[1], xs)
             _left(model)
-            after = [m.training for m in model.modules()]
-            require(after == before, 'the modes of its modules are not what they were', None, after, before)
+            same([m.training for m in model.modules()], before, given='the modes of its modules')
     yield Case('the model as before', as_before, "Note each module's `training`, and put it back at the end.")
