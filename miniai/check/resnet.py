@@ -69,7 +69,7 @@ def check_block_costs(f):  # A function of ni, nf, stride, h and w
                 'The shortcut has a convolution of 1 by 1 where ni is not nf.': (params(idconv=0),
                                                                                  work(idconv=0)),
                 'Where ni is nf the shortcut has no convolution.': (params(idconv=1), work(idconv=1)),
-                'The first works on the whole picture, the second has the stride.': (params(), work(first=after)),
+                'The first works on the whole picture: no stride there.': (params(), work(first=after)),
                 'The second convolution has the stride: it is laid over a quarter of the places.':
                     (params(), work(second=full)),
                 'The shortcut takes the mean first: its convolution works on the small picture.':
