@@ -131,6 +131,9 @@ def param_groups(
     parts:dict # Name of a module or of a parameter, or a module -> rate, or a dict of options
 )->list:       # For an optimizer, whose own rate and options count for the last group, the rest
     "The parameters of `model` in groups, each with a rate of its own; a part within a part is the former's"
+    if not isinstance(parts, dict): raise TypeError(f"parts must be a dict, as {{'0': 1e-3}}, got {parts!r}")
+    wrong = [o for o in parts.values() if isinstance(o, str) or isinstance(o, (int, float)) and o < 0]
+    if wrong: raise ValueError(f'a part gets a rate from 0 on, or a dict of options, got {wrong[0]!r}')
     options = {_named(model, part): o if isinstance(o, dict) else dict(lr=o) for part,o in parts.items()}
     groups = {part: dict(params=[], **o) for part,o in options.items()}
     rest = []

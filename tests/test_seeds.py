@@ -2,7 +2,8 @@
 
 Changed are the seeds that a reader can change in a lesson's cells, all by the same amount, so that equal
 ones stay equal: the number in `torch.manual_seed(42)`, a generator's `.manual_seed(7)`,
-`random.seed(1)`, `default_rng(1)`, `seeded(1)`, `seed=1`, `for seed in (1, 2)`, `for seed in range(3)`.
+`random.seed(1)`, `set_seed(1)`, `default_rng(1)`, `seeded(1)`, `seed=1`, `for seed in (1, 2)`,
+`for seed in range(3)`.
 A cell that sets none draws other numbers too: the kernel starts with another seed. Left as they are: the
 library's own cells (`#| export`), the drawn data, which are the same for everyone, and a line that says
 `# this seed`: what comes of it, the lesson says, is about this very seed.
@@ -15,7 +16,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tests.conftest import LESSONS
 from tests.run_lessons import executed
 
-SEED = re.compile(r'\b(?:(?:manual_seed|seed|default_rng|seeded)\(|seed *= *|for seed in [(\[])[\d, ]+')
+SEED = re.compile(r'\b(?:(?:manual_seed|set_seed|seed|default_rng|seeded)\(|'
+                  r'seed *= *|for seed in [(\[])[\d, ]+')
 START = 'import random, numpy, torch; [f({}) for f in (random.seed, numpy.random.seed, torch.manual_seed)]'
 ENV = os.environ | {'OMP_NUM_THREADS': '1', 'OMP_WAIT_POLICY': 'PASSIVE', 'HF_HUB_OFFLINE': '1'}
 

@@ -290,3 +290,10 @@ def test_values_that_make_no_sense():
     ClipGradCB(float('inf'))
     with pytest.raises(ValueError, match='there are 2 AccumulateCBs'):
         make([AccumulateCB(2)]).fit(1, cbs=AccumulateCB(3))
+
+
+@pytest.mark.parametrize('parts,error', [(['0'], TypeError), ({'0': '0.1'}, ValueError),
+                                         ({'0': -1.}, ValueError)])
+def test_rates_that_are_none_are_refused(parts, error):
+    with pytest.raises(error, match="must be a dict|a rate from 0 on"):
+        param_groups(nn.Sequential(nn.Linear(2, 2)), parts)
