@@ -432,18 +432,15 @@ def test_cancelling_goes_where_it_should():
     assert batch.count('before_batch') == 3 and batch.count('after_epoch') == 2 and 'after_batch' not in batch
 
 
-def test_patching_the_learner():
+def test_patching_the_learner(monkeypatch):
+    importlib.import_module('miniai.resnet')  # its `summary` is patched over
+    for name in 'summary','lr_find': monkeypatch.setattr(Learner, name, getattr(Learner, name))  # put back after
     @fc.patch
     def summary(self:Learner): return f'{len(list(self.model.parameters()))} parameters'
-    original = Learner.lr_find
     @fc.patch
     def lr_find(self:Learner, gamma=1.3): return gamma
-    try:
-        assert Learner(get_model()).summary() == TrainLearner(get_model()).summary() == '4 parameters'
-        assert Learner(get_model()).lr_find() == 1.3
-    finally:
-        del Learner.summary
-        Learner.lr_find = original
+    assert Learner(get_model()).summary() == TrainLearner(get_model()).summary() == '4 parameters'
+    assert Learner(get_model()).lr_find() == 1.3
 
 
 def test_lr_find_of_the_notebooks(capsys):
