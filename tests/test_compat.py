@@ -434,7 +434,7 @@ def test_cancelling_goes_where_it_should():
 
 def test_patching_the_learner(monkeypatch):
     importlib.import_module('miniai.resnet')  # its `summary` is patched over
-    for name in 'summary','lr_find': monkeypatch.setattr(Learner, name, getattr(Learner, name))  # put back after
+    for name in 'summary','lr_find': monkeypatch.setattr(Learner, name, getattr(Learner, name))  # as it was
     @fc.patch
     def summary(self:Learner): return f'{len(list(self.model.parameters()))} parameters'
     @fc.patch
