@@ -81,7 +81,7 @@ def _checked(x):
     "`x`, if it is a batch of pictures"
     if not isinstance(x, torch.Tensor): raise TypeError(f'pictures must be a tensor, got {type(x).__name__}')
     if x.ndim != 4:
-        cure = ': with one channel it is x[:, None]' if x.ndim == 3 else ''
+        cure = ': with one channel it is x[:, None], one picture is x[None]' if x.ndim == 3 else ''
         raise ValueError(f'{_SHAPE}, got {tuple(x.shape)}{cure}')
     if not len(x): raise ValueError('the batch holds no pictures')
     if not x.is_floating_point(): raise TypeError(f'pictures must be floats, not {x.dtype}: x.float()/255')
@@ -148,8 +148,8 @@ def _patches(x, pct, max_num, generator, k):
     if max_num < 0: raise ValueError(f'max_num must be 0 or more, got {max_num}')
     n,_,h,w = _checked(x).shape
     u = _draw(n, 1 + k*max_num, generator)
-    places = (u[:, 1:].view(n, max_num, k)*(1-pct)*torch.tensor([h, w]*(k//2))).long()
-    count,places = _beside(x, (u[:, :1]*(max_num+1)).long()),_beside(x, places)
+    places = u[:, 1:].view(n, max_num, k)*torch.tensor([h + 1 - int(pct*h), w + 1 - int(pct*w)]*(k//2))
+    count,places = _beside(x, (u[:, :1]*(max_num+1)).long()),_beside(x, places.long())
     rows,cols = _inside(places[..., 0], int(pct*h), h),_inside(places[..., 1], int(pct*w), w)
     there = torch.arange(max_num, device=x.device) < count
     return rows[..., :, None] & cols[..., None, :] & there[..., None, None],places
@@ -160,7 +160,7 @@ def rand_erase(
     max_num:int=4, # A picture gets between 0 and `max_num` patches
     generator=None # Where the draws come from; by default PyTorch's own generator
 ):
-    "Cover patches of each picture with noise of the batch's mean and deviation, in place"
+    "Cover patches with noise, in place: of the batch's mean and deviation, cut off at its extremes"
     masks,_ = _patches(x, pct, max_num, generator, 2)
     noise = torch.randn(x.shape, generator=generator, device=generator.device if generator else x.device)
     noise = _beside(x, noise).to(x.dtype)*x.std() + x.mean()
@@ -219,6 +219,7 @@ class AffineBatch(nn.Module):
     ):
         super().__init__()
         for name,share in dict(flip=flip, translate=translate, p=p).items(): _share(name, share)
+        if isinstance(rotate, (tuple, list)): raise TypeError(f'rotate is a number of degrees, not {rotate}')
         if not isinstance(scale, (tuple, list)) or len(scale) != 2 or not 0 < scale[0] <= scale[1]:
             raise ValueError(f'scale must be (low, high) with 0 < low <= high, got {scale}')
         self.flip,self.rotate,self.scale,self.translate,self.p = flip,rotate,tuple(scale),translate,p

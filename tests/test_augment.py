@@ -150,11 +150,20 @@ def test_erase_draws_noise_of_the_batch_in_rectangles():
     assert 0.4 < some.float().mean() < 0.6  # no patch or one
     found = patches(changed[some])
     assert {h for _,h,_,_ in found} == {4} and {w for _,_,_,w in found} == {6}
-    assert {r for r,_,_,_ in found} == set(range(16)) and {c for _,_,c,_ in found} == set(range(24))
+    assert {r for r,_,_,_ in found} == set(range(17)) and {c for _,_,c,_ in found} == set(range(25))
     noise = out[(out != x)]
     torch.testing.assert_close(noise.mean(), x.mean(), rtol=0, atol=0.01)
     torch.testing.assert_close(noise.std(), x.std(), rtol=0, atol=0.01)
     assert out.min() == x.min() and out.max() == x.max()
+
+
+@pytest.mark.parametrize('f', [rand_erase, rand_copy])
+def test_patches_reach_every_edge_alike(f):
+    "Also where the share of the sides is no whole number: 5.6 of 28 rows are 5"
+    x = pictures(2000, 1, 28, 28)
+    hit = (f(x.clone(), generator=gen()) != x).float().mean((0, 1))
+    for one,other in ((hit[0], hit[-1]), (hit[:, 0], hit[:, -1])):
+        assert 0.7 < one.mean()/other.mean() < 1.4
 
 
 def test_copy_takes_patches_from_elsewhere_in_the_same_picture():
@@ -274,9 +283,9 @@ def test_targets_stay_as_they_are(f):
 @pytest.mark.parametrize('kwargs,says', [
     (dict(flip=2), 'flip must be between'), (dict(translate=-1), 'translate'), (dict(p=1.5), 'p must'),
     (dict(scale=1.2), r'scale must be \(low, high\)'), (dict(scale=(2, 1)), 'low <= high'),
-    (dict(scale=(0, 1)), '0 < low')])
+    (dict(scale=(0, 1)), '0 < low'), (dict(rotate=(-10, 10)), 'rotate is a number of degrees')])
 def test_affine_refuses(kwargs, says):
-    with pytest.raises(ValueError, match=says): AffineBatch(**kwargs)
+    with pytest.raises((TypeError, ValueError), match=says): AffineBatch(**kwargs)
 
 
 def test_affine_pickles_with_its_generator():

@@ -47,6 +47,11 @@ def writes_on_x(x, y, lam, other):
     return x,targets
 
 
+def bare_targets(x, y, lam, other):
+    hot = F.one_hot(y, 10)
+    return mixup(x, y, lam, other)[0],lam*hot + (1-lam)*hot[other]
+
+
 def bare_lam(x, y, lam, other): return lam*x + (1-lam)*x[other],mixup(x, y, lam, other)[1]
 
 
@@ -71,6 +76,17 @@ def by_hand(m, right, down):
 def changed_places(m, right, down): return moved(-right, -down) @ m @ moved(right, down)
 def never_back(m, right, down): return m @ moved(-right, -down)
 def one_move(m, right, down): return moved(right, down) @ m
+def wrong_sign(m, right, down): return moved(-right, -down) @ m
+def twice(m, right, down): return moved(2*right, 2*down) @ m @ moved(-2*right, -2*down)
+def list_of_maps(m, right, down): return [about(m, right, down)]
+
+
+def into_the_last_column(m, right, down):
+    out = m.clone()
+    out[..., 0, 2],out[..., 1, 2] = right,down
+    return out
+
+
 def same_way(m, right, down): return moved(right, down) @ m @ moved(right, down)
 def right_is_down(m, right, down): return about(m, down, right)
 def no_about(m, right, down): about(m, right, down)
@@ -149,6 +165,34 @@ def on_x(x, contrast, brightness, generator=None):
 
 def around_zero(x, contrast, brightness, generator=None):
     return light(x, contrast, brightness, generator, factor=0.)
+
+
+def triangle(x, contrast, brightness, generator=None):
+    u = torch.rand(4, len(x), 1, 1, 1, generator=generator)
+    return x*(1 + contrast*(u[0]-u[1])) + brightness*(u[2]-u[3])
+
+
+def sine(x, contrast, brightness, generator=None):
+    u = (torch.rand(2, len(x), 1, 1, 1, generator=generator)*2*torch.pi).sin()
+    return x*(1 + contrast*u[0]) + brightness*u[1]
+
+
+def added_first(x, contrast, brightness, generator=None):
+    u = 2*torch.rand(2, len(x), 1, 1, 1, generator=generator) - 1
+    return (x + brightness*u[0])*(1 + contrast*u[1])
+
+
+def about_the_mean(x, contrast, brightness, generator=None):
+    m = x.mean((1, 2, 3), keepdim=True)
+    return light(x - m, contrast, brightness, generator) + m
+
+
+def one_seed(x, contrast, brightness, generator=None):
+    if generator is None: generator = torch.Generator().manual_seed(0)
+    return light(x, contrast, brightness, generator)
+
+
+def clamped(x, *args): return rand_light(x, *args).clamp(0, 1)
 def no_light(*args): rand_light(*args)
 
 
@@ -157,15 +201,20 @@ EXERCISES = [
      [(swapped, 'the wrong way round'), (one_lam, 'One `lam` for all'), (next_one, 'are the ones meant'),
       (only_pictures, 'return pictures, targets'), (no_mixup, 'return pictures, targets'),
       (plain_labels, 'at y[other]'), (second_wins, '*add* 1-lam'), (writes_on_x, 'It was written on'),
-      (bare_lam, 'fits x')]),
+      (bare_lam, 'fits x'), (bare_targets, 'lam[:, None] the targets')]),
     (check_about, [about, by_inverse, by_hand],
-     [(changed_places, 'have changed places'), (never_back, 'never back'), (one_move, 'One move alone'),
-      (same_way, 'the same way'), (right_is_down, 'right is the first'), (no_about, 'Is there a `return`?'),
+     [(changed_places, 'have changed places'), (never_back, 'never back'),
+      (one_move, 'One move alone: it takes two'), (wrong_sign, 'of the wrong sign'),
+      (twice, 'Three changes'), (list_of_maps, '`return` one tensor'),
+      (into_the_last_column, 'the moves of its own'),
+      (same_way, 'the same way'), (right_is_down, 'right is the first'), (no_about, '`return` one tensor'),
       (writes_on_m, 'It was written on'), (forgets_its_moves, 'the moves of its own')]),
     (check_rand_light, [rand_light, by_uniform, picture_by_picture],
      [(one_for_all, 'torch.rand(len(x), 1, 1, 1'), (each_pixel, 'the same two numbers'),
       (each_channel, 'the same two numbers'), (one_side, 'evenly from'), (one_draw, 'Two draws'),
       (normal, 'evenly from'), (own_generator, 'come from `generator`'),
       (half_the_generator, 'come from `generator`'), (on_x, 'It was written on'),
-      (around_zero, 'evenly from'), (no_light, 'Is there a `return`?')]),
+      (around_zero, 'evenly from'), (triangle, 'evenly from'), (sine, 'evenly from'),
+      (added_first, 'in this order'), (about_the_mean, 'no more, in this order'),
+      (one_seed, 'no seed of yours'), (clamped, 'No clamp'), (no_light, '`return` one tensor')]),
 ]
