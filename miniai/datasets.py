@@ -188,7 +188,7 @@ def _away():
     "Why the hub can't be reached, '' if it can: asked once a process"
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
-    def ask(): return get_session().head(constants.ENDPOINT, timeout=_PATIENCE).status_code
+    def ask(): return get_session().head(constants.ENDPOINT, timeout=2*_PATIENCE).status_code
     try: status = within(_PATIENCE, ask)
     except TimeoutError: return f'no answer from the hub within {_PATIENCE:g} seconds'
     except Exception as e: return f'{constants.ENDPOINT} cannot be reached: {e}'
