@@ -5,7 +5,7 @@
 Cells marked `#| eval: false` are left out, as nbdev_test leaves them out. A failing cell ends the run
 with its error and leaves the notebook as it was.
 """
-import re, sys, time
+import os, re, sys, time
 from pathlib import Path
 import nbformat
 from execnb.nbio import dict2nb, write_nb
@@ -61,6 +61,7 @@ def executed(
 
 
 if __name__ == '__main__':
+    os.environ.pop('MPLBACKEND', None)  # with one set, as tests do, a notebook would lose its pictures
     everything = [*sorted((ROOT/'nbs').glob('[0-9]*.ipynb')), *sorted((ROOT/'nbs/tools').glob('*.ipynb'))]
     for path in map(Path, sys.argv[1:] or everything):
         start = time.perf_counter()
