@@ -9,6 +9,7 @@ __all__ = ['AccumulateCB', 'ClipGradCB', 'freeze', 'unfreeze', 'param_groups']
 import torch
 from .loop import Callback, Order
 from .metrics import n_samples
+from .resume import _length  # of a loader; None where it has none
 from .tools.slips import check_whole, near
 
 # %% ../nbs/29_steps.ipynb #f72bb1dd
@@ -25,10 +26,6 @@ class _Ahead:
             yield batch
 
 # %% ../nbs/29_steps.ipynb #d1570c09
-def _length(dl):
-    try: return len(dl)
-    except TypeError: return None
-
 class AccumulateCB(Callback):
     "Step once for every `n` batches, and at the end of the epoch, with the gradient of one large batch"
     order = Order.accumulate  # before others change the loss or look at the gradient

@@ -23,9 +23,9 @@ def mlp():
     return nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10))
 
 
-def by_hand(batches):
+def by_hand(batches, make=mlp):
     "An epoch as one would write it, with the accuracy and the mean loss, read at the end"
-    model = mlp()
+    model = make()
     opt = torch.optim.SGD(model.parameters(), 0.01)
     model.train()
     total,right,n = 0.,0,0
@@ -41,8 +41,8 @@ def by_hand(batches):
     return float(total/n),float(right/n)
 
 
-def ours(batches):
-    learn = Learner(mlp(), Dls(batches), F.cross_entropy, 0.01,
+def ours(batches, make=mlp):
+    learn = Learner(make(), Dls(batches), F.cross_entropy, 0.01,
                     [MetricsCB(accuracy=Accuracy()), ProgressCB(), DeviceCB('cpu')], torch.optim.SGD)
     with redirect_stdout(io.StringIO()): learn.fit(1)
     return learn.history[-1]['loss'],learn.history[-1]['accuracy']

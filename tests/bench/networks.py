@@ -1,34 +1,19 @@
 "Inside a network: what lessons 19 to 23 build, against the same by hand or PyTorch's: a function a row"
-import io, statistics, time
-from contextlib import redirect_stdout
 import torch, torch.nn.functional as F
 from torch import nn
 from miniai.activations import ActivationStats
 from miniai.augment import AffineBatch
 from miniai.conv import Conv2d, conv
 from miniai.init import BatchNorm
-from miniai.learner import Accuracy, Learner, MetricsCB, ProgressCB
+from miniai.learner import Learner
 from miniai.resnet import get_resnet
+from tests.bench.learner import Dls, by_hand, cpu_times, ours
 
-ROUNDS = 15
-
-
-def cpu_times(*runs, rounds=ROUNDS):
-    "Seconds of CPU time of each function, run in turns; the first round is not counted"
-    times = [[] for _ in runs]
-    for i in range(rounds + 1):
-        for run,kept in zip(runs, times):
-            start = time.process_time()
-            run()
-            if i: kept.append(time.process_time() - start)
-    return [statistics.median(t) for t in times]
-
-
-def row(number, what, peer_name, ours, peer, unit='ms CPU', scale=1e3, **more):
-    "One row of the table; `ours` and `peer` are functions of nothing, timed in turns"
-    mine,theirs = (t*scale for t in cpu_times(ours, peer))
-    return dict(row=number, what=what, ours=mine, peer=theirs, peer_name=peer_name,
-                ratio=theirs/mine, unit=unit, **more)
+def row(number, what, peer_name, mine, peer, unit='ms CPU', scale=1e3, **more):
+    "One row of the table; `mine` and `peer` are functions of nothing, timed in turns"
+    took,theirs = (t*scale for t in cpu_times([mine, peer]))
+    return dict(row=number, what=what, ours=took, peer=theirs, peer_name=peer_name,
+                ratio=theirs/took, unit=unit, **more)
 
 
 def convolution():
@@ -46,10 +31,6 @@ def normalization():
                step(nn.BatchNorm2d(16)))
 
 
-class Dls:
-    def __init__(self, train): self.train,self.valid = train,None
-
-
 def residual():
     "An epoch of eight batches"
     g = torch.Generator().manual_seed(0)
@@ -58,27 +39,10 @@ def residual():
     def model():
         torch.manual_seed(0)
         return get_resnet((8, 16, 32, 64))
-    def by_hand():
-        net = model()
-        opt = torch.optim.SGD(net.parameters(), 0.01)
-        total,right,n = 0.,0,0
-        for xb,yb in batches:
-            preds = net(xb)
-            loss = F.cross_entropy(preds, yb)
-            loss.backward()
-            opt.step()
-            opt.zero_grad()
-            total = total + loss.detach()*len(xb)
-            right = right + (preds.detach().argmax(1) == yb).sum()
-            n += len(xb)
-        return float(total/n),float(right/n)
-    def ours():
-        learn = Learner(model(), Dls(batches), F.cross_entropy, 0.01,
-                        [MetricsCB(accuracy=Accuracy()), ProgressCB()], torch.optim.SGD)
-        with redirect_stdout(io.StringIO()): learn.fit(1)
-        return learn.history[-1]['loss'],learn.history[-1]['accuracy']
-    assert ours() == by_hand(), 'both must compute the same'
-    return row('22', 'Learner, get_resnet: a step of 64 pictures', 'a loop by hand', ours, by_hand,
+    def hand(): return by_hand(batches, model)
+    def learner(): return ours(batches, model)
+    assert learner() == hand(), 'both must compute the same'
+    return row('22', 'Learner, get_resnet: a step of 64 pictures', 'a loop by hand', learner, hand,
                scale=1e3/len(batches))
 
 
