@@ -6,7 +6,7 @@
 __all__ = ['DIGITS', 'draw_digits', 'drawn_dd', 'load_digits']
 
 # %% ../../nbs/tools/drawn.ipynb #b18b5b43
-import functools, math, operator
+import functools, math, operator, zlib
 import torch
 from .files import local_folder, open_picture, parquet_files, read_parquet
 
@@ -201,6 +201,15 @@ def draw_digits(
     "Draw `n` handwritten digits"
     return draw_table(DIGITS, _pen, n, seed)
 
+# %% ../../nbs/tools/drawn.ipynb #a7c41e09
+def _chunk(name, data): return len(data).to_bytes(4) + name + data + zlib.crc32(name + data).to_bytes(4)
+
+def _png(rows, width, height):
+    "A grey picture as a PNG file; each row of its bytes begins with a 0"
+    header = width.to_bytes(4) + height.to_bytes(4) + bytes([8, 0, 0, 0, 0])
+    chunks = (b'IHDR', header), (b'IDAT', zlib.compress(rows)), (b'IEND', b'')
+    return b'\x89PNG\r\n\x1a\n' + b''.join(_chunk(*o) for o in chunks)
+
 # %% ../../nbs/tools/drawn.ipynb #fa8d3c76
 _TEST = 1_000_003  # added to the seed for test images
 _SOURCES = dict(digits='digits', mnist='digits', clothes='clothes', fashion_mnist='clothes')
@@ -220,8 +229,9 @@ def drawn_dd(
     features,splits = Features(image=Image(), label=ClassLabel(names=list(table))),DatasetDict()
     for split,n in sizes.items():
         images,labels = draw(n, seed if split == 'train' else (operator.index(seed)+_TEST)%2**64)
-        columns = dict(image=list(images.numpy()), label=labels.tolist())
-        splits[split] = Dataset.from_dict(columns, features=features)
+        rows = torch.nn.functional.pad(images, (1, 0)).numpy()
+        pictures = [dict(bytes=_png(row.tobytes(), 28, 28), path=None) for row in rows]
+        splits[split] = Dataset.from_dict(dict(image=pictures, label=labels.tolist()), features=features)
     return splits
 
 # %% ../../nbs/tools/drawn.ipynb #1c20cc50
