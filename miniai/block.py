@@ -213,7 +213,7 @@ def _targets(items, labels, train, valid):
     kinds = str if isinstance(labels[0], str) else (int, np.integer)
     for item,label in zip(items, labels):
         if not isinstance(label, kinds): raise TypeError(
-            f'get_y gave {label!r} for {_text(item)}, and {labels[0]!r} for the first item: a class is a text '
+            f'get_y gave {label!r} for {_text(item)}, and {labels[0]!r} for the first: a class is a text '
             'or a whole number, the same for all of them; a number to predict is a float or a tensor')
     number = {o: i for i,o in enumerate(sorted({labels[i] for i in train}))}
     for i in valid:
