@@ -153,8 +153,8 @@ class Host:
     events,looking,_table = EVENTS,False,None
     def __init__(self, cbs=None): self.cbs = self._checked(cbs)
 
-    def _checked(self, cbs):
-        return L(check_callback(cb, self.events) for cb in ([cbs] if isinstance(cbs, type) else L(cbs)))
+    def _checked(self, cb):
+        return L(check_callback(o, self.events) for o in ([cb] if isinstance(cb, type|Callback) else L(cb)))
 
     def _plan(self, guests=()):
         "For each event what to call, in order; when we only look, without those who take no part in it"
@@ -173,7 +173,7 @@ class Host:
         self.cbs += guests
         try:
             self._table = self._plan(guests)
-            yield self
+            yield guests
         finally:
             self._table = before
             for cb in guests: self.cbs.remove(cb)
@@ -239,8 +239,8 @@ class Learner(Host):
         check_whole('n_epochs', n_epochs)
         if any(flag not in (True, False) for flag in (train, valid)):
             raise TypeError('train and valid are True or False. Name what you pass: fit(2, lr=0.1, cbs=…)')
-        with self.with_guests(cbs):
-            self.n_epochs,self.epochs,self.fits,self.guests = n_epochs,range(n_epochs),self.fits + 1,L(cbs)
+        with self.with_guests(cbs) as self.guests:
+            self.n_epochs,self.epochs,self.fits = n_epochs,range(n_epochs),self.fits + 1
             self.learning,self.validating = train,valid and getattr(self.dls, 'valid', None) is not None
             self.n_inp = max(getattr(o, 'n_inp', 1) for o in [self, *self.cbs])  # TrainCB may know it
             if train: self.opt_before,self.opt = self.opt,_opt_for_fit(self, lr, keep_opt)

@@ -1,9 +1,11 @@
 "What several tests need: pytest reads this file first; test modules import from it, never from each other"
-import ast, json, signal, subprocess, sys
+import ast, json, os, signal, subprocess, sys
 from pathlib import Path
 
 # Under nohup and in background jobs SIGINT is ignored, by our children too: tests of Ctrl-C need it heard.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# As `make test` has it, for those who call pytest: a forked child would wait for ever for threads it lacks.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))

@@ -218,6 +218,17 @@ def test_a_learner_can_be_copied_and_pickled():
         other.fit(1)
 
 
+def test_a_callback_that_can_be_iterated_stays_whole():
+    class Steps(Callback):
+        def __init__(self): self.seen = []
+        def __iter__(self): return iter(self.seen)
+        def after_step(self, learn): self.seen.append(learn.iter)
+    guest,own = Steps(),Steps()
+    learn = Learner(nn.Linear(4, 2), [(torch.randn(3, 4), torch.randn(3, 2))]*2, cbs=own)
+    learn.fit(1, cbs=guest)
+    assert list(own) == list(guest) == [0, 1] and list(learn.guests) == [guest] and list(learn.cbs) == [own]
+
+
 def test_callbacks_may_assign_what_the_loop_uses():
     class Half(Callback):
         def before_batch(self, learn): learn.batch = tuple(t[:2] for t in learn.batch)
