@@ -95,6 +95,14 @@ def test_only_a_key_too_many_is_explained():
 def test_losses(capsys):
     assert pick_loss(torch.zeros(3, 2), [torch.zeros(3).long()]) is F.cross_entropy
     assert 'loss_func: cross_entropy' in capsys.readouterr().out
+    labels = torch.tensor([[1., 0.], [0., 0.], [1., 1.]])  # several at once
+    for preds,targ,want in ((torch.zeros(3, 2), labels, F.binary_cross_entropy_with_logits),
+                            (torch.zeros(3), labels[:,0], F.binary_cross_entropy_with_logits),
+                            (torch.zeros(3, 2), labels*2, F.mse_loss),
+                            (torch.zeros(3, 2), torch.zeros(3, 2), F.mse_loss)):
+        assert pick_loss(preds, [targ]) is want
+    with pytest.raises(ValueError, match="can't pick a loss"):  # one number is no score for each class
+        pick_loss(torch.zeros(3, 1), [torch.zeros(3).long()])
     with pytest.raises(TypeError, match='for classes pass'):
         explained_loss(F.mse_loss, torch.zeros(3), [torch.zeros(3).long()], 0)
     assert explained_loss(F.mse_loss, torch.zeros(3), [torch.ones(3)], 0) == 1

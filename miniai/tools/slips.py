@@ -94,9 +94,10 @@ def batches(dl, part:str, done:int=0):
 def pick_loss(preds, targets):
     "A loss that fits predictions and targets, and a line that says which"
     came,loss = kinds(preds, targets),None
-    if len(targets) == 1 and isinstance(preds, torch.Tensor) and isinstance(targets[0], torch.Tensor):
-        if is_integer(targets[0]) and (preds.dim(), targets[0].dim()) == (2, 1): loss = F.cross_entropy
-        if targets[0].is_floating_point() and targets[0].shape == preds.shape: loss = F.mse_loss
+    if len(targets) == 1 and isinstance(preds, torch.Tensor) and isinstance(t := targets[0], torch.Tensor):
+        if is_integer(t) and (preds.dim(), t.dim()) == (2, 1) and preds.shape[1] > 1: loss = F.cross_entropy
+        if t.is_floating_point() and t.shape == preds.shape:
+            loss = F.binary_cross_entropy_with_logits if set(t.unique().tolist()) == {0, 1} else F.mse_loss
     if not loss: raise ValueError(f"loss_func=None can't pick a loss for {came}: pass one, F.mse_loss say")
     print(f'loss_func: {loss.__name__}, for {came}')
     return loss
