@@ -134,6 +134,13 @@ def bare_references(text):
         if not {f'{m[1]}_{m[2]}', m[3]} & STEMS: yield text[max(0, m.start()-30):m.end()+30]
 
 
+@by_lesson
+def test_a_lesson_keeps_its_pictures(path):
+    "They go when outputs are stored under MPLBACKEND=agg, and nothing else tells"
+    outputs = [out for c in cells(path) if c['cell_type'] == 'code' for out in c['outputs']]
+    assert any('image/png' in out.get('data', {}) for out in outputs)
+
+
 @by_name
 def test_references_to_lessons_are_by_name_and_exist(path):
     "A bare number is wrong as soon as a lesson is added"
