@@ -12,7 +12,8 @@ from .metrics import Accuracy, FuncMetric, Mean, MetricsCB, ProgressCB
 from .looking import LRFinderCB, lr_find, no_trace
 from .keep import EarlyStoppingCB, EMACB, LimitCB, SaveBestCB
 from .resume import CheckpointCB
-from .track import LogCB, plot_log, read_log
+from .track import (HistogramsCB, LocalTracker, LogCB, TensorBoardTracker, Tracker, TrackerCB, WandbTracker,
+                    plot_log, read_log, read_runs)
 from .steps import AccumulateCB, ClipGradCB, freeze, param_groups, unfreeze
 from .preflight import Preflight
 from .replay import NaNStopCB, ReplayCB

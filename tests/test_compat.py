@@ -10,6 +10,7 @@ from miniai import learner as ml
 from miniai.learner import *
 from miniai.loop import EVENTS, ACTIONS
 from miniai.metrics import Mean
+from miniai.track import LocalTracker, TrackerCB
 from tests.conftest import ROOT
 from tests.exercises.x15_learner import OwnLearner
 from tests.small import Stranger
@@ -691,6 +692,7 @@ def made(name, cls, folder):
         EpochSchedCB=lambda: cls(partial(lr_scheduler.ReduceLROnPlateau, patience=0)),
         SaveBestCB=lambda: cls(folder/'best.pt'), CheckpointCB=lambda: cls(folder/'checkpoints'),
         LogCB=lambda: cls(folder/'log.jsonl', every=1),
+        TrackerCB=lambda: cls(LocalTracker(folder, 'run'), every=1), HistogramsCB=lambda: cls(2),
         AccumulateCB=lambda: cls(2), ClipGradCB=lambda: cls(0.1), LimitCB=lambda: cls(steps=8),
         BatchTransformCB=lambda: cls(lambda b: (b[0]*2, b[1])),
         MetricsCB=lambda: cls(Accuracy()), ProgressCB=lambda: cls(plot=True), DeviceCB=lambda: cls('cpu'))
@@ -706,6 +708,7 @@ def test_each_of_our_callbacks_works_with_any_learner(name, tmp_path, capsys):
         folder = tmp_path/learner.__name__
         folder.mkdir()
         cbs = [TrainCB()]*(name != 'TrainCB') + [MetricsCB(), made(name, cls, folder)]
+        if name == 'HistogramsCB': cbs.append(TrackerCB(LocalTracker(folder, 'run')))
         learn = learner(get_model(), dls(), F.cross_entropy, 0.2, cbs)
         if learner is not Learner and name in OURS_ONLY:
             with pytest.raises(TypeError, match=f"{name} needs miniai's Learner"): learn.fit(3)

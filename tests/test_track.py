@@ -1,7 +1,8 @@
 "A record of the run"
-import json
-import pytest, torch.nn.functional as F
+import json, sys
+import pytest, torch, torch.nn.functional as F
 from miniai.learner import Accuracy, Callback, CheckpointCB, LogCB, TrainCB, plot_log, read_log
+from miniai.track import LocalTracker, TensorBoardTracker, Tracker, TrackerCB, WandbTracker, read_runs
 from tests.small import Dls, Quiet, Stranger, batches, make, net
 
 
@@ -64,12 +65,12 @@ def test_a_run_that_is_refused_leaves_no_row(tmp_path):
     assert not (tmp_path/'log').exists() or read_log(tmp_path/'log') == []
 
 
-def test_lines_that_were_merged_and_a_bad_tail(tmp_path):
+def test_lines_that_are_no_rows_are_left_out(tmp_path):
     path = tmp_path/'log'
-    lines = (b'{"kind": "fit"}', b'{"kind": "ep{"kind": "epoch", "loss": 1}', b'{"kind": "epoch", "loss": 2}',
+    lines = (b'{"kind": "fit"}', b'{"kind": "ep', b'7', b'[1, 2]', b'{"kind": "epoch", "loss": 2}',
              b'{"kind": "epoch", "name": "\xc3')
     path.write_bytes(b'\n'.join(lines))
-    assert [r.get('loss') for r in read_log(path)] == [None, 1, 2]
+    assert [r.get('loss') for r in read_log(path)] == [None, 2]
 
 
 def test_a_write_that_failed_spoils_no_other_row(tmp_path):
@@ -107,7 +108,7 @@ def test_two_fits_and_two_runs_are_drawn_side_by_side(tmp_path):
 def test_a_log_without_rows_of_epochs_says_why(tmp_path, capsys):
     "MetricsCB makes them; LogCB alone writes those of batches"
     make([LogCB(tmp_path/'log.jsonl')]).fit(2)
-    assert capsys.readouterr().out.count('learn.history is empty: MetricsCB fills it') == 1
+    assert capsys.readouterr().out.count('learn.history is empty') == 1
     make([Quiet(), LogCB(tmp_path/'log.jsonl')]).fit(2)
     assert not capsys.readouterr().out
 
@@ -123,3 +124,52 @@ def test_a_learner_of_ones_own_gets_its_epochs_logged(tmp_path):
 @pytest.mark.parametrize('every', [-1, 2.5, 'x', None])
 def test_every_is_a_number_of_batches(every, tmp_path):
     with pytest.raises(ValueError, match='every must be a whole number from 0 on'): LogCB(tmp_path/'l', every)
+
+
+# -- trackers
+
+def test_a_local_tracker_around_any_loop(tmp_path):
+    tracker = LocalTracker(tmp_path, 'by hand').init(dict(lr=0.1, bad=float('nan'), where=tmp_path))
+    for step in range(3): tracker.log(dict(loss=torch.tensor(1/(step+1))), step)
+    assert read_runs(tmp_path)[0]['state'] == 'running'
+    tracker.finish()
+    run, = read_runs(tmp_path)
+    assert run['config'] == dict(lr=0.1, bad=None, where=str(tmp_path)) and run['state'] == 'finished'
+    assert run['rows'] == [dict(step=n, loss=pytest.approx(1/(n+1))) for n in range(3)]
+    for path in (tmp_path/'by hand').glob('*.json*'): strict(path.read_text())
+
+
+@pytest.mark.parametrize('cls', [LocalTracker, TensorBoardTracker])
+def test_two_trackers_with_one_folder(cls, tmp_path):
+    cls(tmp_path, 'mine').init().finish()
+    learn = make([Quiet(), TrackerCB(cls(tmp_path, 'mine'))])
+    with pytest.raises(ValueError, match='mine is there: use another name, or none'): learn.fit(1)
+    with pytest.raises(ValueError, match="names a folder, got 'a/b'"): cls(tmp_path, 'a/b').init()
+    assert len({cls(tmp_path).init().run for _ in range(3)}) == 3
+
+
+def test_one_tracker_for_two_callbacks(tmp_path):
+    tracker = LocalTracker(tmp_path)
+    with pytest.raises(ValueError, match='this LocalTracker is in a run: make one for each'):
+        make([Quiet(), TrackerCB(tracker), TrackerCB(tracker)]).fit(1)
+    assert read_runs(tmp_path)[0]['rows'] == [] and not tracker.busy
+
+
+@pytest.mark.parametrize('cls,package', [(WandbTracker, 'wandb'), (TensorBoardTracker, 'tensorboard')])
+def test_a_package_that_is_missing_is_named(cls, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, 'torch.utils.tensorboard', raising=False)
+    with pytest.raises(ImportError, match=rf'{package}.*pip install miniai\[track\]'): cls()
+
+
+class Full(Tracker):
+    "A tracker whose disk is full"
+    def log(self, values, step): raise OSError(28, 'No space left on device')
+
+
+def test_a_tracker_that_fails_says_so_once_and_never_stops_training():
+    learn = make([Quiet(), TrackerCB(Full(), every=1)])
+    with pytest.warns(UserWarning) as seen: learn.fit(2)
+    said, = seen
+    assert str(said.message).startswith('Full failed, and the training goes on: OSError')
+    assert len(learn.history) == 4
