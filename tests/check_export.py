@@ -6,8 +6,8 @@ import difflib, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# the files of the package that no notebook writes: the doors, and the checks of each lesson
-BY_HAND = {'imports.py', 'sgd.py', 'learner.py', 'cli.py'}
+# the files of the package that no notebook writes: doors, the command line, and the checks of each lesson
+BY_HAND = {'imports.py', 'sgd.py', 'learner.py', 'cli.py', 'lessons.py', 'runs.py'}
 
 
 def is_by_hand(name): return name in BY_HAND or name.startswith('check/') and name != 'check/kit.py'

@@ -12,6 +12,7 @@ LESSONS = sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))
 TOOLS = sorted((ROOT/'nbs/tools').glob('*.ipynb'))
 KITS = {'tools', 'check'}  # any lesson may use them
 DOORS = {'learner', 'imports', 'sgd'}  # by hand: they only hand names on
+COMMANDS = {'cli', 'lessons', 'runs'}  # by hand: the command line, which may use all
 
 
 def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
@@ -68,3 +69,14 @@ class Plain:
         for p in self.params: p.data -= self.lr*p.grad
     def zero_grad(self):
         for p in self.params: p.grad = None
+
+
+def write_run(folder, rows, histograms=(), graph='', **config):
+    "A tracked run by hand, as LocalTracker leaves it when it is killed"
+    folder.mkdir(parents=True)
+    def write(name, text): (folder/name).write_text(text, encoding='utf-8')
+    def lines(rows): return ''.join(json.dumps(row) + '\n' for row in rows)
+    write('config.json', json.dumps(dict(name=folder.name, started='2026-11-21 21:00:00', config=config)))
+    write('log.jsonl', lines(rows))
+    if histograms: write('histograms.jsonl', lines(histograms))
+    if graph: write('graph.txt', graph)

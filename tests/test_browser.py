@@ -1,13 +1,15 @@
-"""What only a browser shows, in JupyterLab and Chromium: the button of 14_foundations, ProgressCB's table.
+"""What only a browser shows, in JupyterLab and Chromium: the button of 14_foundations, ProgressCB's table; and
+the page of `miniai runs`.
 
 The notebooks are copies in a temporary folder, and JupyterLab's settings are its own: neither the repository
 nor the user's are touched.
 """
-import importlib.util, os, re, shutil, signal, socket, subprocess, sys, time, urllib.request
+import importlib.util, math, os, re, shutil, signal, socket, subprocess, sys, time, urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 import nbformat, pytest
-from tests.conftest import ROOT
+from PIL import Image
+from tests.conftest import ROOT, write_run
 
 CHROMIUM = shutil.which('chromium')
 ARGS = ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking',
@@ -157,3 +159,124 @@ def test_the_table_of_progress_cb(lab, page):
     told = [(row[head.index('epoch')], row[head.index('train')]) for row in rows[1:]]
     assert told == [(str(e), part) for e in range(3) for part in ('train', 'eval')]
     assert all(0 <= float(row[head.index('accuracy')]) <= 1 for row in rows[1:])
+
+
+# ---- the page of `miniai runs` -----------------------------------------------------------------------------
+
+EVIL = "<img src=x onerror=document.title='harm'>"
+
+
+def write_runs(folder):
+    "Three runs: one with numbers that are none, one whose texts try to be more than text"
+    def rows(factor): return [dict(step=i, loss=factor*math.exp(-i/30)) for i in range(100)]
+    write_run(folder/'plain', rows(1), lr=0.1, bs=64, graph='Sequential(<b>)')
+    write_run(folder/'gap', [r if not 40 <= r['step'] < 50 else dict(r, loss=None) for r in rows(2)], lr=0.2,
+              bs=64)
+    histograms = [dict(step=i, name=f'w{EVIL}', edges=[-1, 1], counts=[1, 5, 9, i]) for i in range(0, 90, 10)]
+    write_run(folder/EVIL, [dict(r, **{EVIL: -1.}) for r in rows(3)], histograms, graph=EVIL, lr=EVIL, bs=64)
+    (folder/EVIL/'pictures').mkdir()
+    for step in 10,20: Image.new('L', (8, 8), 255).save(folder/EVIL/f'pictures/digits_{step}.png')
+
+
+@pytest.fixture
+def opened(page, tmp_path):
+    "The page of a folder's runs; what it asks for and what goes wrong is held against it at the end"
+    from miniai.runs import runs_page
+    trouble,asked = [],[]
+    page.on('console', lambda m: trouble.append(m.text))
+    page.on('pageerror', lambda e: trouble.append(str(e)))
+    page.on('requestfailed', lambda r: trouble.append(r.url))
+    page.on('request', lambda r: asked.append(r.url))
+    def open_page(folder):
+        page.goto(runs_page(folder).as_uri())
+        return page
+    yield open_page
+    here = tmp_path.as_uri()
+    assert trouble == [] and not [url for url in asked if not url.startswith((here, 'data:'))]
+
+
+def texts(page, where): return page.locator(where).all_text_contents()
+def curves(page, name='loss'): return page.locator(f'#curves [data-name="{name}"] path.curve')
+
+
+def test_the_page_shows_runs_as_text_and_nothing_more(opened, tmp_path):
+    write_runs(tmp_path)
+    page = opened(tmp_path)
+    assert page.title() == f'Runs in {tmp_path.name}'
+    page.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
+    page.wait_for_timeout(200)
+    assert sorted(texts(page, 'td.name')) == sorted(['plain', 'gap', EVIL])
+    assert EVIL in texts(page, '#curves h3') and EVIL in texts(page, '#models pre')
+    assert page.title() == f'Runs in {tmp_path.name}', 'a name was taken for HTML'
+    assert page.locator('img').count() == 2, 'the two pictures'
+    assert page.evaluate("[...document.images].every(im => im.naturalWidth === 8)")
+    drawn = "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter(v => v).length"
+    assert page.locator('#histograms canvas').first.evaluate(drawn) > 1000
+
+
+def test_the_page_compares_the_runs_that_are_chosen(opened, tmp_path):
+    write_runs(tmp_path)
+    page = opened(tmp_path)
+    assert texts(page, 'tr:last-child th.differs') == ['lr']
+    assert texts(page, 'tr:last-child th.same') == ['bs']
+    page.get_by_label('leave out the settings').check()
+    assert texts(page, 'th.same') == []
+    assert curves(page).count() == 3
+    page.get_by_label('plain').uncheck()
+    assert curves(page).count() == 2
+    everything = page.get_by_label('all runs', exact=True)
+    assert everything.evaluate('box => box.indeterminate')
+    everything.check()
+    assert curves(page).count() == 3 and page.get_by_label('plain').is_checked()
+    everything.uncheck()
+    assert curves(page).count() == 0 and 'No number' in page.locator('[data-name="loss"]').inner_text()
+    page.get_by_label('gap').check()
+    assert curves(page).get_attribute('d').count('M') == 2, 'a gap where there was no number'
+
+
+def test_the_page_sorts_and_switches_to_a_log_scale(opened, tmp_path):
+    write_runs(tmp_path)
+    page = opened(tmp_path)
+    def order(): return [name if name != EVIL else 'evil' for name in texts(page, 'td.name')]
+    loss = page.get_by_role('button', name='loss', exact=True)
+    loss.click()
+    assert order() == ['plain', 'gap', 'evil']
+    loss.click()
+    assert order() == ['evil', 'gap', 'plain']
+    def heights():  # of the first point, one in the middle and the last, in pixels
+        found = re.findall(r'[ML][\d.]+ ([\d.]+)', curves(page).first.get_attribute('d'))
+        return [float(found[i]) for i in (0, 50, -1)]
+    first,middle,last = heights()
+    assert middle - first > 2*(last - middle), 'an exponential falls fast, then slowly'
+    card = page.locator('[data-name="loss"]')
+    card.get_by_label('log scale').check()
+    first,middle,last = heights()
+    assert abs((middle - first) - (last - middle)) < 5, 'it is a straight line'
+    negative = page.locator('#curves .card').nth(1)
+    negative.get_by_label('log scale').check()
+    assert 'No number to draw' in negative.inner_text()
+    card.locator('svg').hover()
+    assert re.match(r'step \d\d\n', card.locator('.tip').inner_text())
+    assert 'plain' in card.locator('.tip').inner_text()
+
+
+@pytest.mark.parametrize('width', [1400, 390])
+def test_the_page_fits_its_window(opened, page, tmp_path, width):
+    page.set_viewport_size(dict(width=width, height=844))
+    write_runs(tmp_path)
+    opened(tmp_path)
+    assert page.evaluate('document.documentElement.scrollWidth') <= width
+
+
+def test_the_page_of_a_folder_without_runs(opened, tmp_path):
+    assert 'There is no run in this folder yet' in opened(tmp_path).inner_text('main')
+
+
+def test_fifty_long_runs_stay_fast(opened, tmp_path):
+    for k in range(50):
+        write_run(tmp_path/f'{k}', [dict(step=i, loss=math.sin(i*k), lr=i/1e4) for i in range(10_000)], lr=k)
+    page = opened(tmp_path)
+    assert curves(page).count() == 50
+    assert page.evaluate("performance.getEntriesByType('navigation')[0].domComplete") < 10_000  # ms
+    assert page.evaluate('(() => { const start = performance.now(); draw_all(); '
+                         'return performance.now() - start })()') < 2000

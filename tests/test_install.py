@@ -209,7 +209,8 @@ def test_wheel_in_an_empty_venv_with_the_newest_fastcore(tmp_path):
     assert res.returncode == 0, res.stderr
     wheel, = tmp_path.glob('miniai-*.whl')
     held = {n.removeprefix('miniai/') for n in zipfile.ZipFile(wheel).namelist() if n.startswith('miniai/')}
-    assert held == modules(ROOT/'miniai').keys()
+    lessons = {path.relative_to(ROOT).as_posix() for path in (*LESSONS, *TOOLS)}
+    assert held == {*modules(ROOT/'miniai'), 'runs.html', *lessons}
     names = [f'miniai.{m}' for m in module_files()]
     bin = new_venv(tmp_path/'venv', '--upgrade', wheel, 'fastcore', 'numpy')
     code = f"import importlib, fastcore, numpy; [importlib.import_module(m) for m in {names}]; " \
@@ -218,6 +219,16 @@ def test_wheel_in_an_empty_venv_with_the_newest_fastcore(tmp_path):
     assert res.returncode == 0, res.stderr
     print(res.stdout)
     assert str(tmp_path) in res.stdout and int(res.stdout.split()[1].split('.')[0]) >= 2
+    (tmp_path/'mine.py').write_text('def count_params(model, trainable=False): return 0', encoding='utf-8')
+    (tmp_path/'runs').mkdir()
+    for words,code in ((['--help'], 0), (['lessons', '--no-open'], 0), (['runs', 'runs'], 0),
+                       (['check', 'mine.py:count_params'], 1)):
+        res = run(bin/'miniai', *words, cwd=tmp_path)
+        assert res.returncode == code and not res.stderr, f'{words}: {res.stdout}{res.stderr}'
+    mine = tmp_path/'miniai-lessons'
+    copied = {path.relative_to(mine) for path in mine.rglob('*.ipynb')}
+    assert copied == {path.relative_to(ROOT/'nbs') for path in (*LESSONS, *TOOLS)}
+    assert (tmp_path/'runs/index.html').exists()
 
 
 @pytest.mark.long

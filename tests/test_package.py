@@ -2,7 +2,7 @@
 import ast, configparser, importlib.metadata, json, re, tomllib
 import pytest
 from tests.check_export import modules
-from tests.conftest import DOORS, LESSONS, ROOT, TOOLS, cells, code_cells, default_exp, fresh
+from tests.conftest import COMMANDS, DOORS, LESSONS, ROOT, TOOLS, cells, code_cells, default_exp, fresh
 from tests.conftest import imported_modules, module_files
 
 MODULES = module_files()
@@ -161,7 +161,7 @@ def place(module):
     return PLACES.get(module.split('.')[-1], '') if not module.startswith('tools.') else ''
 
 
-@pytest.mark.parametrize('module', [m for m in MODULES if m not in DOORS])
+@pytest.mark.parametrize('module', [m for m in MODULES if m not in DOORS | COMMANDS])
 def test_modules_import_one_way(module):
     package = module.split('.')[:-1]
     used = set(imported_modules(MODULES[module].read_text(encoding='utf-8'), package))
