@@ -66,31 +66,29 @@ def _read(path):
     except (OSError, ValueError): return {}
 
 
-def _look_at(out, settings, fresh):
-    "What is in the folder: '' for nothing, 'begun' or 'finished' for this run; another one is refused"
+def _is_finished(out, settings, fresh):
+    "Is this run, in the folder `out`, at its end? Another one is refused"
     if out.exists() and not out.is_dir(): raise _Refused(f'{out} is a file: --out takes a folder')
-    if not out.exists() or not any(out.iterdir()): return ''
-    theirs = _read(out/'config.json').get('config', {})
+    if not out.exists() or not any(out.iterdir()): return False
+    theirs = _read(out/'config.json').get('config') or {}
     if not set(SETTINGS) <= set(theirs):
         raise _Refused(f'{out} holds files that are no run of miniai train: give another folder as --out')
-    if fresh:
-        for path in [out/name for name in WRITTEN if (out/name).exists()]:
-            if path.is_dir(): shutil.rmtree(path)
-            else: path.unlink()
-        return ''
     other = {k: theirs[k] for k in SETTINGS if theirs[k] != settings[k]}
-    if other:
+    if other and not fresh:
         raise _Refused(f"{out} holds another run, with {' '.join(f'--{k} {v}' for k,v in other.items())}. "
                        'To go on with that one, give its settings. To keep it, give another folder as --out. '
                        'To remove it and begin anew, add --fresh.')
-    done = _read(out/'done.json').get('state') == 'finished' and (out/'model.pt').exists()
-    return 'finished' if done else 'begun'
+    if fresh or not any(out.glob('checkpoints/checkpoint-*')):  # or it ended before there was one
+        for path in [out/name for name in WRITTEN if (out/name).exists()]:
+            if path.is_dir(): shutil.rmtree(path)
+            else: path.unlink()
+    return _read(out/'done.json').get('state') == 'finished' and (out/'model.pt').exists()
 
 
 def _train(args):
     out = Path(args.out or f"runs/{args.data.replace('/', '-')}-{args.model}")
     settings = {k: getattr(args, k) for k in SETTINGS}
-    if _look_at(out, settings, args.fresh) == 'finished':
+    if _is_finished(out, settings, args.fresh):
         print(f'this run is finished, in {out}: see it by `miniai runs {out.parent}`, or add --fresh')
         return 0
     if not (os.environ.get('GOMP_SPINCOUNT') or os.environ.get('OMP_WAIT_POLICY')):
@@ -105,9 +103,10 @@ def _train(args):
     train,valid,classes = _pictures(args.data)
     torch.manual_seed(args.seed)
     model = _model(args.model, train.x[:1], len(classes))
+    tracker = LocalTracker(out.parent)
+    tracker.run = out.name  # the folder may be there: checkpoints go into it
     cbs = [DeviceCB(), MetricsCB(accuracy=Accuracy()), ProgressCB(), OneCycle(),
-           TrackerCB(LocalTracker(out.parent, name=out.name, config=settings)),
-           CheckpointCB(out/'checkpoints', every_batches=200)]
+           TrackerCB(tracker, config=settings), CheckpointCB(out/'checkpoints', every_batches=200)]
     learn = Learner(model, DataLoaders(*get_dls(train, valid, args.bs)), F.cross_entropy, args.lr, cbs,
                     opt_func=AdamW)
     try: learn.fit(args.epochs, resume=True)

@@ -1,5 +1,5 @@
 "The page that shows and compares tracked runs: `miniai runs FOLDER` fills the template runs.html"
-import json, math, time
+import json, math, os, time
 from pathlib import Path
 from urllib.parse import quote
 from .tools.files import write_safely
@@ -32,7 +32,7 @@ def _thinned(values, n):
     return sorted(kept)
 
 
-def _shown(run, pieces=300):
+def _shown(run, folder, pieces=300):
     "What the page needs of a run"
     points,pictures,histograms = {},{},{}
     for row in sorted(run['rows'], key=lambda row: row['step']):
@@ -45,7 +45,9 @@ def _shown(run, pieces=300):
     for name,(steps,values) in points.items():
         kept = _thinned(values, pieces)
         curves[name] = dict(x=[steps[i] for i in kept], y=[values[i] for i in kept])
-    for p in run['pictures']: pictures.setdefault(p['name'], []).append((p['step'], quote(str(p['path']))))
+    for picture in run['pictures']:
+        path = Path(os.path.relpath(picture['path'], folder)).as_posix()
+        pictures.setdefault(picture['name'], []).append((picture['step'], quote(path)))
     for h in run['histograms']:
         low,high = map(_finite, h['edges'])
         if None in (low, high): continue
@@ -55,7 +57,7 @@ def _shown(run, pieces=300):
         histograms[name] = all_steps[::-(-len(all_steps)//60)]
     return dict(name=run['name'], state=run['state'], started=run['started'], graph=run['graph'],
                 config=dict(_flat(run['config'])), curves=curves, histograms=histograms,
-                pictures={name: sorted(o) for name,o in pictures.items()},
+                pictures=pictures,
                 steps=max([row['step'] for row in run['rows']], default=0),
                 last={name: values[-1] for name,(_,values) in points.items()})
 
@@ -65,7 +67,7 @@ def runs_page(
 )->Path:     # `index.html` in it
     "Write a page that shows and compares the runs in a folder"
     folder = Path(folder)
-    runs = [_shown(run) for run in read_runs(folder)]
+    runs = [_shown(run, folder) for run in read_runs(folder)]
     data = dict(folder=folder.resolve().name, made=time.strftime('%Y-%m-%d %H:%M'), runs=runs)
     # without a `<` no text can end the script element that it stands in
     text = json.dumps(data, allow_nan=False, separators=(',', ':')).replace('<', r'\u003c')

@@ -1,5 +1,5 @@
-"""What only a browser shows, in JupyterLab and Chromium: the button of 14_foundations, ProgressCB's table; and
-the page of `miniai runs`.
+"""What only a browser shows, in JupyterLab and Chromium: the button of 14_foundations, the table of ProgressCB;
+and the page of `miniai runs`.
 
 The notebooks are copies in a temporary folder, and JupyterLab's settings are its own: neither the repository
 nor the user's are touched.

@@ -304,13 +304,12 @@ def test_curves_keep_their_peaks_and_gaps():
     assert list(runs._thinned(values[:500], 300)) == list(range(500))
 
 
-def test_fifty_long_runs_are_a_small_page(tmp_path, monkeypatch):
+def test_long_runs_are_a_small_page(tmp_path, monkeypatch):
     rows = [dict(step=i, loss=math.sin(i), lr=i/1e4) for i in range(10_000)]
     run = dict(started='', config={}, histograms=[], pictures=[], graph='', state='finished', rows=rows)
-    monkeypatch.setattr(runs, 'read_runs', lambda folder: [dict(run, name=str(i)) for i in range(50)])
-    start = time.process_time()
+    monkeypatch.setattr(runs, 'read_runs', lambda folder: [dict(run, name=str(i)) for i in range(10)])
     runs.runs_page(tmp_path)
-    assert time.process_time() - start < 30 and (tmp_path/'index.html').stat().st_size < 4e6
+    assert (tmp_path/'index.html').stat().st_size < 800_000, '200,000 numbers'
 
 
 # ---- train -------------------------------------------------------------------------------------------------
@@ -361,6 +360,8 @@ def test_train_goes_on_where_it_was_stopped(miniai, tmp_path, little, monkeypatc
     assert all(torch.equal(whole[k], part[k]) for k in whole)
     code,out,_ = miniai(*words, '--out', 'part')
     assert code == 0 and out.startswith('this run is finished')
+    (tmp_path/'part/model.pt').unlink()  # as if it had been killed just before
+    assert miniai(*words, '--out', 'part')[0] == 0 and (tmp_path/'part/model.pt').exists()
 
 
 def test_train_refuses_the_folder_of_another_run(miniai, tmp_path, little):
@@ -380,7 +381,7 @@ def test_train_leaves_a_folder_that_is_not_its_own_alone(miniai, tmp_path, littl
     (tmp_path/'other').mkdir()
     (tmp_path/'other/config.json').write_text('{"config": {"data": 1}}', encoding='utf-8')
     (tmp_path/'file').touch()
-    for more in ((), ('--fresh',)):
+    for more in (), ('--fresh',):
         code,_,err = miniai('train', '--out', 'other', *more)
         assert code == 2 and 'other holds files that are no run of miniai train' in err
     assert 'file is a file' in miniai('train', '--out', 'file')[2] and os.listdir('other') == ['config.json']

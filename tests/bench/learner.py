@@ -1,9 +1,10 @@
-"The Learner against a loop by hand, and what importing it costs"
-import importlib.util, io, os, statistics, subprocess, sys, time
+"The Learner against a loop by hand, what logging adds to a step, and what importing it costs"
+import importlib.util, io, os, statistics, subprocess, sys, tempfile, time
 from contextlib import redirect_stdout
 import torch, torch.nn.functional as F
 from torch import nn
-from miniai.learner import Accuracy, DeviceCB, Learner, MetricsCB, ProgressCB
+from miniai.learner import Accuracy, DeviceCB, Learner, LogCB, MetricsCB, ProgressCB
+from miniai.track import HistogramsCB, LocalTracker, TrackerCB
 
 N_BATCHES,ROUNDS = 400,15
 
@@ -41,9 +42,9 @@ def by_hand(batches, make=mlp):
     return float(total/n),float(right/n)
 
 
-def ours(batches, make=mlp):
+def ours(batches, make=mlp, cbs=()):
     learn = Learner(make(), Dls(batches), F.cross_entropy, 0.01,
-                    [MetricsCB(accuracy=Accuracy()), ProgressCB(), DeviceCB('cpu')], torch.optim.SGD)
+                    [MetricsCB(accuracy=Accuracy()), ProgressCB(), DeviceCB('cpu'), *cbs], torch.optim.SGD)
     with redirect_stdout(io.StringIO()): learn.fit(1)
     return learn.history[-1]['loss'],learn.history[-1]['accuracy']
 
@@ -103,6 +104,20 @@ def import_times(modules, rounds=7):
     return [statistics.median(t) for t in zip(*times)]
 
 
+def logging(batches):
+    "What a log adds to a step: the epoch with each, beside the same without"
+    with tempfile.TemporaryDirectory() as folder:
+        def local(): return TrackerCB(LocalTracker(f'{folder}/runs'))
+        loggers = {'LogCB': lambda: [LogCB(f'{folder}/log.jsonl')], 'LocalTracker': lambda: [local()],
+                   'LocalTracker and HistogramsCB': lambda: [local(), HistogramsCB()]}
+        runs = [lambda make=make: ours(batches, cbs=make()) for make in loggers.values()]
+        assert {run() for run in runs} == {ours(batches)}, 'who logs changes nothing'
+        without,*times = (t/N_BATCHES*1e6 for t in cpu_times([lambda: ours(batches), *runs]))
+    for name,took in zip(loggers, times):
+        yield dict(row=28, what=f'{name}: a step, 784-50-10', ours=took, peer=without, peer_name='without',
+                   ratio=without/took, unit='us CPU')
+
+
 def installed(*names): return [n for n in names if importlib.util.find_spec(n.partition('.')[0])]
 
 
@@ -117,6 +132,7 @@ def rows():
         yield dict(row=4, what='Learner, metrics, progress, device: a step, 784-50-10', ours=mine, peer=peer,
                    peer_name='a loop by hand' if name == 'hand' else name,
                    ratio=peer/mine, bar=1/1.10 if name == 'hand' else None, unit='us CPU')
+    yield from logging(batches)
     mine,*theirs = import_times(['miniai.learner', 'torch', *installed('fastai.learner', 'lightning')])
     for name,peer in zip(['torch', *installed('fastai.learner', 'lightning')], theirs):
         yield dict(row=5, what='import miniai.learner', ours=mine, peer=peer, peer_name=f'import {name}',
