@@ -1,4 +1,4 @@
-"""What only a browser shows, in JupyterLab and Chromium: the button of 14_foundations, the table of ProgressCB;
+"""What only a browser shows, in JupyterLab and Chromium: the button of 14_foundations, ProgressCB and its table;
 and the page of `miniai runs`.
 
 The notebooks are copies in a temporary folder, and JupyterLab's settings are its own: neither the repository
