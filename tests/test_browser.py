@@ -1,4 +1,4 @@
-"""What only a browser shows, in JupyterLab and Chromium: the button of 14_foundations, ProgressCB and its table;
+"""What only a browser shows, in JupyterLab and Chromium: the button of 14_foundations, ProgressCB's table;
 and the page of `miniai runs`.
 
 The notebooks are copies in a temporary folder, and JupyterLab's settings are its own: neither the repository

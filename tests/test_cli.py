@@ -2,6 +2,7 @@
 import ast, json, math, os, re, signal, subprocess, sys, time
 from types import SimpleNamespace
 import pytest
+from fastcore.test import test_eq as same
 from miniai import __version__, cli, lessons, runs
 from miniai.check.kit import Report
 from tests.conftest import LESSONS, ROOT, TOOLS, fresh, write_run
@@ -142,12 +143,11 @@ def is_plain(call): return len(call.args) == 1 and isinstance(call.args[0], ast.
 
 @pytest.mark.parametrize('name,path,call', [pytest.param(*e, id=f'{e[1].stem}-{e[0]}') for e in EXERCISES])
 def test_what_a_check_cell_needs_is_found(name, path, call):
-    "Its function, PyTorch's for comparison, a class beside the stub: the check runs, and finds the stub"
+    "Its function, and where it takes more: PyTorch's for comparison, a class of the lesson or beside the stub"
     def stub(*args, **kwargs): raise NotImplementedError
-    if is_plain(call): stub = None  # of these, just the first case
+    if is_plain(call): return same(lessons._meant(call.func.id, path).__name__, call.func.id)
     report = lessons.mark(path, call, SimpleNamespace(**{name: stub}))
-    assert isinstance(report, Report) and not report.ok
-    assert 'NameError' not in str(report) and 'KeyError' not in str(report)
+    assert isinstance(report, Report) and 'This is the stub' in str(report)
 
 
 def test_the_readers_names_go_before_those_of_the_lesson():
