@@ -6,14 +6,13 @@
 __all__ = ['get_image_files', 'RandomSplitter', 'RegexLabeller', 'using_attr', 'parent_label', 'load_image', 'Resize',
            'for_valid', 'BlockDataset', 'DeviceLoader', 'BlockLoaders', 'DataBlock']
 
-# %% ../nbs/24_datablock.ipynb #imports
-import re
+# %% ../nbs/24_datablock.ipynb #24b-imports
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
-import numpy as np, torch, torch.nn.functional as F, torch.utils.data as torch_data
+import re, numpy as np, torch, torch.nn.functional as F, torch.utils.data as torch_data
 from PIL import Image, ImageOps
 from torch import nn
 from . import augment
@@ -24,7 +23,7 @@ from .plot import show_images
 from .tools.chance import seeded
 from .tools.files import open_picture
 
-# %% ../nbs/24_datablock.ipynb #files
+# %% ../nbs/24_datablock.ipynb #24b-files
 _ENDINGS = '.png', '.jpg', '.jpeg', '.gif', '.bmp', '.webp'
 
 def _text(o): return o.as_posix() if isinstance(o, PurePath) else str(o)
@@ -77,7 +76,7 @@ def parent_label(o):
     "The label of a file: the name of its folder"
     return Path(o).parent.name
 
-# %% ../nbs/24_datablock.ipynb #load
+# %% ../nbs/24_datablock.ipynb #24b-load
 def load_image(
     path,          # A picture file
     mode:str='RGB' # 'RGB' for three channels, 'L' for a grey one
@@ -110,7 +109,7 @@ class Resize:
         if self.method == 'crop': return augment.presize(self.size, self.random)(im)
         return F.interpolate(im[None], (self.size, self.size), mode='bilinear', antialias=True)[0]
 
-# %% ../nbs/24_datablock.ipynb #tfms
+# %% ../nbs/24_datablock.ipynb #24b-tfms
 def _each(tfms):
     "Transforms one by one, from None, a function, a list of them or an `nn.Sequential`"
     if isinstance(tfms, (list, tuple, nn.Sequential)): return [o for tfm in tfms for o in _each(tfm)]
@@ -126,7 +125,7 @@ def for_valid(tfm):
     if not isinstance(tfm, augment.AffineBatch): return tfm
     return augment.AffineBatch(size=tfm.size, padding_mode=tfm.padding_mode)
 
-# %% ../nbs/24_datablock.ipynb #dataset
+# %% ../nbs/24_datablock.ipynb #24b-dataset
 def _name(f): return getattr(getattr(f, 'func', f), '__name__', None) or repr(f)
 
 def _called(f, x, item):
@@ -163,6 +162,7 @@ class BlockDataset(torch_data.Dataset):
                 '; item_tfms=Resize(…) brings them to one size')
         return samples
 
+# %% ../nbs/24_datablock.ipynb #24b-loader
 class DeviceLoader(DataLoader):
     "A `DataLoader` whose batches go to `device`, and there their pictures through `batch_tfms`"
     def __init__(self, *args, device=def_device, batch_tfms=(), **kwargs):
@@ -197,7 +197,7 @@ class BlockLoaders(DataLoaders):
         if x.min() < 0 or x.max() > 1: x = (x - x.min())/(x.max() - x.min())
         show_images(x, titles=[self.vocab[i] if self.vocab else i for i in y.tolist()], **kwargs)
 
-# %% ../nbs/24_datablock.ipynb #parts
+# %% ../nbs/24_datablock.ipynb #24b-parts
 def _parts(splitter, items):
     "The indices to train on and those to validate on"
     train,valid = ([int(i) for i in part] for part in splitter(items))
@@ -245,6 +245,7 @@ def _story(block, source, n):
     names = ', '.join(map(_name, dl.batch_tfms)) or 'none'
     yield 'batch_tfms',f'{names}: {_brief(x)} from {x.min():.2f} to {x.max():.2f}, on {x.device}'
 
+# %% ../nbs/24_datablock.ipynb #24b-block
 class DataBlock:
     "How files become batches: a description, made of functions"
     def __init__(self, *,
