@@ -24,8 +24,7 @@ def _listed(names, n=12):
 
 MODELS = 'mlp', 'cnn', 'resnet'
 SETTINGS = 'data', 'model', 'epochs', 'lr', 'bs', 'seed'
-WRITTEN = ('config.json', 'log.jsonl', 'histograms.jsonl', 'graph.txt', 'done.json', 'model.pt',
-           'checkpoints', 'pictures')  # all that a run leaves in its folder
+WRITTEN = 'config.json', 'log.jsonl', 'histograms.jsonl', 'graph.txt', 'done.json', 'model.pt'  # by a run
 
 
 def _pictures(name):
@@ -43,7 +42,7 @@ def _pictures(name):
                              f'{_listed(dd["train"].features)}')
         columns = [dd[part].select_columns(['image', 'label']) for part in parts]
         return *(Dataset(*collate_dict(ds)(list(ds))) for ds in columns),classes
-    except (ValueError, TypeError, OSError) as e: raise _Refused(e) from e
+    except (ValueError, TypeError, OSError, RuntimeError) as e: raise _Refused(e) from e
 
 
 def _model(name, x, n_out):
@@ -61,38 +60,48 @@ def _model(name, x, n_out):
 
 
 def _read(path):
-    "A file of JSON; {} if there is none, or it is torn"
-    try: return json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError): return {}
+    "A dictionary from a file of JSON; {} if there is none, or it is torn"
+    try: return dict(json.loads(path.read_text(encoding='utf-8')))
+    except (OSError, ValueError, TypeError): return {}
+
+
+def _clear(out):
+    "Remove what a run left in its folder, unless it is still at it"
+    from .resume import _lock, _unlock
+    try: held = _lock(out/'checkpoints')
+    except RuntimeError as e: raise _Refused(e, 1) from e
+    shutil.rmtree(out/'pictures', ignore_errors=True)
+    for path in (*out.glob('checkpoints/checkpoint-*'), *(out/name for name in WRITTEN)):
+        path.unlink(missing_ok=True)
+    _unlock(held)
 
 
 def _is_finished(out, settings, fresh):
     "Is this run, in the folder `out`, at its end? Another one is refused"
     if out.exists() and not out.is_dir(): raise _Refused(f'{out} is a file: --out takes a folder')
-    if not out.exists() or not any(out.iterdir()): return False
-    theirs = _read(out/'config.json').get('config') or {}
-    if not set(SETTINGS) <= set(theirs):
+    names = {path.name for path in out.iterdir()} if out.exists() else set()
+    saved = any(out.glob('checkpoints/checkpoint-*'))
+    if names <= {'checkpoints'} and not saved: return False
+    theirs = _read(out/'config.json').get('config')
+    if not isinstance(theirs, dict) or not set(SETTINGS) <= set(theirs):
         raise _Refused(f'{out} holds files that are no run of miniai train: give another folder as --out')
     other = {k: theirs[k] for k in SETTINGS if theirs[k] != settings[k]}
     if other and not fresh:
         raise _Refused(f"{out} holds another run, with {' '.join(f'--{k} {v}' for k,v in other.items())}. "
                        'To go on with that one, give its settings. To keep it, give another folder as --out. '
                        'To remove it and begin anew, add --fresh.')
-    if fresh or not any(out.glob('checkpoints/checkpoint-*')):  # or it ended before there was one
-        for path in [out/name for name in WRITTEN if (out/name).exists()]:
-            if path.is_dir(): shutil.rmtree(path)
-            else: path.unlink()
+    if fresh or not saved: _clear(out)  # one that ended before its first checkpoint is begun anew
     return _read(out/'done.json').get('state') == 'finished' and (out/'model.pt').exists()
 
 
 def _train(args):
+    if not (os.environ.get('GOMP_SPINCOUNT') or os.environ.get('OMP_WAIT_POLICY')):
+        os.environ['GOMP_SPINCOUNT'] = '1000'  # before torch: its threads else spin in each other's way
     out = Path(args.out or f"runs/{args.data.replace('/', '-')}-{args.model}")
     settings = {k: getattr(args, k) for k in SETTINGS}
     if _is_finished(out, settings, args.fresh):
         print(f'this run is finished, in {out}: see it by `miniai runs {out.parent}`, or add --fresh')
         return 0
-    if not (os.environ.get('GOMP_SPINCOUNT') or os.environ.get('OMP_WAIT_POLICY')):
-        os.environ['GOMP_SPINCOUNT'] = '1000'  # before torch: its threads else spin in each other's way
     import torch, torch.nn.functional as F
     from .datasets import DataLoaders
     from .learner import Accuracy, CheckpointCB, DeviceCB, Learner, MetricsCB, ProgressCB

@@ -173,7 +173,8 @@ def write_runs(folder):
     write_run(folder/'gap', [r if not 40 <= r['step'] < 50 else dict(r, loss=None) for r in rows(2)], lr=0.2,
               bs=64)
     histograms = [dict(step=i, name=f'w{EVIL}', edges=[-1, 1], counts=[1, 5, 9, i]) for i in range(0, 90, 10)]
-    write_run(folder/EVIL, [dict(r, **{EVIL: -1.}) for r in rows(3)], histograms, graph=EVIL, lr=EVIL, bs=64)
+    write_run(folder/EVIL, [dict(r, **{EVIL: -1.}) for r in rows(3)], histograms, graph=EVIL,
+              lr=f'</script>{EVIL}', bs=64)
     (folder/EVIL/'pictures').mkdir()
     for step in 10,20: Image.new('L', (8, 8), 255).save(folder/EVIL/f'pictures/digits_{step}.png')
 

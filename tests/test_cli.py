@@ -143,7 +143,7 @@ def is_plain(call): return len(call.args) == 1 and isinstance(call.args[0], ast.
 
 @pytest.mark.parametrize('name,path,call', [pytest.param(*e, id=f'{e[1].stem}-{e[0]}') for e in EXERCISES])
 def test_what_a_check_cell_needs_is_found(name, path, call):
-    "Its function, and where it takes more: PyTorch's for comparison, a class of the lesson or beside the stub"
+    "Its function, and where it takes more: PyTorch's to compare with, a class of the lesson or of the stub"
     def stub(*args, **kwargs): raise NotImplementedError
     if is_plain(call): return same(lessons._meant(call.func.id, path).__name__, call.func.id)
     report = lessons.mark(path, call, SimpleNamespace(**{name: stub}))
@@ -333,7 +333,8 @@ def test_train_trains_each_model(miniai, tmp_path, little, model):
     assert code == 0 and f'runs/digits-{model}/model.pt' in out, err
     folder = tmp_path/f'runs/digits-{model}'
     assert {'config.json', 'log.jsonl', 'done.json', 'model.pt', 'checkpoints'} <= files(folder)
-    assert files(folder) <= set(cli.WRITTEN), '--fresh would leave something behind'
+    left = files(folder) - {'pictures', 'checkpoints'}
+    assert left <= set(cli.WRITTEN), '--fresh would leave something behind'
     config = json.loads((folder/'config.json').read_text(encoding='utf-8'))['config']
     assert config.items() >= dict(data='digits', model=model, epochs=1, lr=0.01, bs=64, seed=42).items()
     assert miniai('runs', 'runs')[0] == 0 and data_of(tmp_path/'runs/index.html')['runs'][0]['curves']
@@ -385,6 +386,27 @@ def test_train_leaves_a_folder_that_is_not_its_own_alone(miniai, tmp_path, littl
         code,_,err = miniai('train', '--out', 'other', *more)
         assert code == 2 and 'other holds files that are no run of miniai train' in err
     assert 'file is a file' in miniai('train', '--out', 'file')[2] and os.listdir('other') == ['config.json']
+
+
+def test_train_does_not_remove_a_run_that_is_at_work(miniai, tmp_path, little):
+    from miniai import resume
+    words = 'train', '--model', 'mlp', '--epochs', 1, '--out', 'mine'
+    assert miniai(*words)[0] == 0
+    held = resume._lock(tmp_path/'mine/checkpoints')
+    code,_,err = miniai(*words, '--fresh')
+    resume._unlock(held)
+    assert code == 1 and 'is in use by another run' in err and (tmp_path/'mine/model.pt').exists()
+
+
+def test_train_begins_anew_what_ended_before_its_first_checkpoint(miniai, tmp_path, little):
+    words = 'train', '--model', 'mlp', '--epochs', 1, '--out', 'mine'
+    (tmp_path/'mine/checkpoints').mkdir(parents=True)
+    assert miniai(*words)[0] == 0
+    for path in (tmp_path/'mine/checkpoints').glob('checkpoint-*'): path.unlink()
+    (tmp_path/'mine/model.pt').unlink()
+    assert miniai(*words)[0] == 0 and miniai('runs', '.')[0] == 0
+    run, = data_of(tmp_path/'index.html')['runs']
+    assert len(run['curves']['train/loss']['x']) == 1, 'not the rows of both'
 
 
 def test_train_names_the_data_that_there_are(miniai, tmp_path):
