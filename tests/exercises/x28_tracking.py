@@ -1,79 +1,174 @@
 "Solutions of lesson 28's exercises, and the answers that people give instead"
-import json
-from miniai.check.track import check_best_run, check_read_jsonl
+import itertools, math
+import numpy as np
+from miniai.check.track import check_best_run, check_best_tracker, check_smoothed
+from miniai.track import Tracker
 
 
-def by_loop(text):
-    found = []
-    for line in text.splitlines():
-        try: found.append(json.loads(line))
-        except ValueError: pass
-    return found
+def smoothed(values, beta):
+    m,n,out = 0,0,[]
+    for v in values:
+        if v is None:
+            out.append(None)
+            continue
+        m = beta*m + (1-beta)*v
+        n += 1
+        out.append(m/(1 - beta**n))
+    return out
 
-def by_generator(text):
-    def values():
-        for line in text.split('\n'):
-            try: yield json.loads(line)
-            except json.JSONDecodeError: continue
-    return list(values())
+def smoothed_by_weights(values, beta):
+    def point(i):
+        if values[i] is None: return None
+        found = [v for v in values[:i+1] if v is not None]
+        weights = [beta**(len(found)-1-k) for k in range(len(found))]
+        return sum(w*v for w,v in zip(weights, found))/sum(weights)
+    return [point(i) for i in range(len(values))]
 
-def stops(text):
-    found = []
-    for line in text.splitlines():
-        try: found.append(json.loads(line))
-        except ValueError: break
-    return found
+def smoothed_by_numpy(values, beta):
+    m,n,out = np.float64(0),itertools.count(1),[]
+    for v in values:
+        if v is not None: m = m + (1-beta)*(v - m)
+        out.append(None if v is None else float(m/(1 - beta**next(n))))
+    return out
 
-def mends(text):
-    found = []
-    for line in text.splitlines():
-        for part in line, line[line.rfind('{"'):]:
-            try: found.append(json.loads(part))
-            except ValueError: continue
-            break
-    return found
+def uncorrected(values, beta):
+    m,out = 0,[]
+    for v in values:
+        if v is not None: m = beta*m + (1-beta)*v
+        out.append(None if v is None else m)
+    return out
 
-def no_catch(text): return [json.loads(line) for line in text.splitlines()]
-def leaves_out_false(text): return [value for value in by_loop(text) if value]
-def as_one(text): return json.loads(text)
-def strings(text): return [line for line in text.splitlines() if line]
+def goes_on_with_the_corrected(values, beta):
+    m,n,out = 0,0,[]
+    for v in values:
+        if v is not None:
+            n += 1
+            m = (beta*m + (1-beta)*v)/(1 - beta**n)
+        out.append(None if v is None else m)
+    return out
+
+def begins_with_the_first(values, beta):
+    m,out = None,[]
+    for v in values:
+        if v is not None: m = v if m is None else beta*m + (1-beta)*v
+        out.append(None if v is None else m)
+    return out
+
+def other_share(values, beta): return smoothed(values, 1-beta)
+def counts_places(values, beta):
+    m,out = 0,[]
+    for n,v in enumerate(values, 1):
+        if v is not None: m = beta*m + (1-beta)*v
+        out.append(None if v is None else m/(1 - beta**n))
+    return out
+def leaves_out_none(values, beta): return smoothed([v for v in values if v is not None], beta)
+def changes_the_list(values, beta):
+    values[:] = smoothed(values, beta)
+    return values
 
 
-def _valid(rows):
-    return [r for r in rows if r['kind'] == 'epoch' and r['train'] == 'eval' and r['loss'] == r['loss']]
-def by_min(rows): return min(_valid(rows), key=lambda r: r['loss'], default=dict(run=None))['run']
-def by_groups(rows):
-    best = {}
-    for r in _valid(rows): best[r['run']] = min(r['loss'], best.get(r['run'], r['loss']))
-    return min(best, key=best.get) if best else None
-def training_too(rows): return min((r for r in rows if r['kind'] == 'epoch' and r['loss'] == r['loss']),
-                                   key=lambda r: r['loss'])['run']
-def batches_too(rows): return min(rows, key=lambda r: r['loss'])['run']
-def last_counts(rows):
-    last = {r['run']: r['loss'] for r in _valid(rows)}
-    return min(last, key=last.get, default=None)
-def mean_counts(rows):
-    losses = {}
-    for r in _valid(rows): losses.setdefault(r['run'], []).append(r['loss'])
-    return min(losses, key=lambda run: sum(losses[run])/len(losses[run]), default=None)
-def by_a_search(rows):
-    best,run = float('inf'),None
-    for r in rows:
-        if r['kind'] == 'epoch' and r['train'] == 'eval' and r['loss'] < best: best,run = r['loss'],r['run']
-    return run
-def highest(rows): return max(_valid(rows), key=lambda r: r['loss'], default=dict(run=None))['run']
-def with_nan(rows):
-    found = [r for r in rows if r['kind'] == 'epoch' and r['train'] == 'eval']
-    return min(found, key=lambda r: r['loss'], default=dict(run=None))['run']
+def best_run(runs):
+    best,name = math.inf,None
+    for run in runs:
+        for row in run['rows']:
+            loss = row.get('valid/loss')
+            if loss is not None and loss < best: best,name = loss,run['name']
+    return name
+
+def best_by_min(runs):
+    found = [(row['valid/loss'], run['name']) for run in runs for row in run['rows']
+             if row.get('valid/loss') is not None]
+    return min(found)[1] if found else None
+
+def best_by_groups(runs):
+    losses = {run['name']: [r['valid/loss'] for r in run['rows'] if r.get('valid/loss', None) is not None]
+              for run in runs}
+    lowest = {name: min(found) for name,found in losses.items() if found}
+    return min(lowest, key=lowest.get, default=None)
+
+def _of(runs, how, pick=min):
+    found = {}
+    for run in runs:
+        losses = [r['valid/loss'] for r in run['rows'] if r.get('valid/loss') is not None]
+        if losses: found[run['name']] = how(losses)
+    return pick(found, key=found.get) if found else None
+
+def last_counts(runs): return _of(runs, lambda losses: losses[-1])
+def mean_counts(runs): return _of(runs, lambda losses: sum(losses)/len(losses))
+def highest(runs): return _of(runs, min, max)
+def any_loss(runs):
+    found = [(v, run['name']) for run in runs for r in run['rows'] for k,v in r.items()
+             if k.endswith('loss') and v is not None]
+    return min(found)[1] if found else None
+def needs_the_name(runs): return min(runs, key=lambda run: min(r['valid/loss'] for r in run['rows']))['name']
+def by_truth(runs):
+    found = [(r['valid/loss'], run['name']) for run in runs for r in run['rows'] if r.get('valid/loss')]
+    return min(found)[1] if found else None
+def gives_the_loss(runs):
+    return min((r['valid/loss'] for run in runs for r in run['rows'] if r.get('valid/loss') is not None),
+               default=None)
+
+
+class BestTracker(Tracker):
+    def begin(self, config, step): self.best = None
+    def log(self, values, step):
+        loss = values.get('valid/loss', math.nan)
+        if loss == loss and (self.best is None or loss < self.best[0]): self.best = loss,step
+
+class BestByInit(Tracker):
+    def init(self, config=None, step=None):
+        self.best = None
+        return super().init(config, step)
+    def log(self, values, step):
+        if 'valid/loss' not in values or math.isnan(values['valid/loss']): return
+        self.best = min(filter(None, [self.best, (values['valid/loss'], step)]))
+
+class BestOfAll(Tracker):
+    def begin(self, config, step): self.told = []
+    def log(self, values, step): self.told.append((values.get('valid/loss'), step))
+    @property
+    def best(self): return min([t for t in self.told if t[0] is not None and t[0] == t[0]], default=None)
+
+class OtherWayRound(BestTracker):
+    def log(self, values, step):
+        loss = values.get('valid/loss', math.nan)
+        if loss == loss and (self.best is None or loss < self.best[1]): self.best = step,loss
+
+class Last(BestTracker):
+    def log(self, values, step):
+        if values.get('valid/loss', math.nan) < math.inf: self.best = values['valid/loss'],step
+
+class KeyNeeded(BestTracker):
+    def log(self, values, step):
+        if self.best is None or values['valid/loss'] < self.best[0]: self.best = values['valid/loss'],step
+
+class TakesNan(BestTracker):
+    def log(self, values, step):
+        if 'valid/loss' not in values: return
+        if self.best is None or values['valid/loss'] < self.best[0]: self.best = values['valid/loss'],step
+
+class OldRecord(BestTracker):
+    best = None
+    def begin(self, config, step): pass
+
+class NoSuper(BestTracker):
+    def init(self, config=None, step=None):
+        self.best,self.busy = None,True
+        return self
+    def finish(self, state='finished'): pass
 
 
 EXERCISES = [
-    (check_read_jsonl, [by_loop, by_generator],
-     [(stops, 'go on after it'), (no_catch, 'JSONDecodeError'), (leaves_out_false, 'are values too'),
-      (as_one, 'splitlines'),
-      (strings, 'json.loads'), (mends, 'its good end too')]),
-    (check_best_run, [by_min, by_groups, by_a_search],
-     [(training_too, 'Only validation counts'), (batches_too, 'are no epochs'),
-      (last_counts, 'not its last one'),
-      (mean_counts, 'not a mean'), (highest, 'take the smallest'), (with_nan, 'leave nan out')]),
+    (check_smoothed, [smoothed, smoothed_by_weights, smoothed_by_numpy],
+     [(uncorrected, 'The correction is missing'), (goes_on_with_the_corrected, 'Go on with m itself'),
+      (begins_with_the_first, 'Begin at 0'), (other_share, 'share of the old mean'),
+      (counts_places, 'A None does not count'), (leaves_out_none, 'stays in the list'),
+      (changes_the_list, 'is changed')]),
+    (check_best_run, [best_run, best_by_min, best_by_groups],
+     [(last_counts, 'not its last'), (mean_counts, 'not its mean'), (highest, 'take the smallest'),
+      (any_loss, 'Only the validation loss counts'), (needs_the_name, 'have no'), (by_truth, '0 is a value'),
+      (gives_the_loss, 'The name of the best')]),
+    (check_best_tracker, [BestTracker, BestByInit, BestOfAll],
+     [(OtherWayRound, '(loss, step)'), (Last, 'Keep the lowest'), (KeyNeeded, 'Not every call'),
+      (TakesNan, 'nan is neither'), (OldRecord, 'begins a new record'), (NoSuper, 'or call super()')]),
 ]
