@@ -1,56 +1,7 @@
 "Checks of lesson 28_tracking"
-import math
+from math import inf, nan
+import numpy as np
 from .kit import Case, check, require, same
-
-nan = math.nan
-
-def _smoothed(values, beta, corrected=True, through=False):
-    m,n,out = 0.,0,[]
-    for v in values:
-        if v is not None:
-            m,n = beta*m + (1-beta)*v,n + 1
-            if through: m = m/(1 - beta**n)
-        out.append(None if v is None else m/(1 - beta**n) if corrected and not through else m)
-    return out
-
-@check('the slider')
-def check_smoothed(f):  # A function of a list of values and `beta`
-    "Check a running mean that is corrected as Adam's"
-    def case(name, values, beta, hint):
-        def begun_with_first():
-            m,out = None,[]
-            for v in values:
-                if v is not None: m = v if m is None else beta*m + (1-beta)*v
-                out.append(None if v is None else m)
-            return out
-        def by_place():
-            m,out = 0.,[]
-            for n,v in enumerate(values, 1):
-                if v is not None: m = beta*m + (1-beta)*v
-                out.append(None if v is None else m/(1 - beta**n))
-            return out
-        found = [v for v in values if v is not None]
-        mistakes = {'The correction is missing: divide by 1 - beta**n, n counted from 1.':
-                        _smoothed(values, beta, corrected=False),
-                    'Go on with m itself; only what is given out is divided.':
-                        _smoothed(values, beta, through=True),
-                    'Begin at 0, not at the first value.': begun_with_first,
-                    'beta is the share of the old mean, 1 - beta that of the new value.':
-                        lambda: _smoothed(values, 1 - beta),
-                    'A None does not count: n is the number of values so far.': by_place,
-                    'A None stays in the list, at its place.': _smoothed(found, beta)}
-        want = _smoothed(values, beta)
-        def run(f):
-            given = list(values)
-            got = f(given, beta)
-            require(given == values, 'the list that was given is changed')
-            same(list(got), want, f'values={values}, beta={beta}', mistakes=mistakes)
-        return Case(name, run, hint)
-    return [case('one value', [3.], 0.9, 'The first point is the first value: 0.1*3/(1 - 0.9).'),
-            case('four values', [2., 4., 1., 3.], 0.75, 'm = beta*m + (1-beta)*value, then m/(1 - beta**n).'),
-            case('no smoothing', [2., 0., 4.], 0., 'With beta = 0 the curve is as it was.'),
-            case('missing values', [None, 2., None, 4., 0.], 0.5, 'A None gives None, and m and n stay.'),
-            case('no values', [], 0.9, 'An empty list gives an empty list.')]
 
 def _rows(*losses, name='valid/loss'): return [{'step': 10*i, name: loss} for i,loss in enumerate(losses)]
 
@@ -66,12 +17,11 @@ def check_best_run(f):  # A function from runs, as `read_runs` gives them, to a 
             return lambda: pick(told, key=key, default=dict(name=None))['name']
         def of_all(run):
             return min([v for r in run['rows'] for k,v in r.items() if 'loss' in k and v is not None])
-        mistakes = {'0 is a value: ask `is not None`.':
-                        by(lambda run: min([v for v in _losses(run) if v], default=math.inf)),
+        def no_zeros(run): return min([v for v in _losses(run) if v], default=inf)
+        mistakes = {'0 is a value: ask `is not None`.': by(no_zeros),
                     "Only the validation loss counts: rows with 'valid/loss'.": by(of_all),
                     'The lowest loss of a run counts, not its last.': by(lambda run: _losses(run)[-1]),
-                    'The lowest loss of a run counts, not its mean.':
-                        by(lambda run: sum(_losses(run))/len(_losses(run))),
+                    'The lowest loss of a run counts, not its mean.': by(lambda run: np.mean(_losses(run))),
                     'A loss should be low: take the smallest.': by(lambda run: min(_losses(run)), max)}
         return Case(name, lambda f: same(f(runs), want, runs, mistakes=mistakes), hint)
     four = dict(a=_rows(0.2, 0.9), b=_rows(0.4, 0.3), c=_rows(0.35, 0.31), d=_rows(0.6, 0.6))
@@ -93,9 +43,10 @@ def check_best_tracker(cls):  # A subclass of Tracker
             tracker = cls()
             for _ in range(runs):
                 tracker.init(dict(lr=0.1))
-                require(tracker.best is None, f'after init, best is {tracker.best!r}',
+                require(getattr(tracker, 'best', None) is None, 'after init, best is not None',
                         hint='best is None until a loss was told, and each init begins a new record.')
                 for step,values in told: tracker.log(values, step)
+                require(hasattr(tracker, 'best'), 'there is no `best`', hint='begin sets it: self.best = None')
                 got = None if tracker.best is None else tuple(tracker.best)
                 tracker.finish()
             mistakes = {'The pair is (loss, step).': want and want[::-1],

@@ -1,70 +1,7 @@
 "Solutions of lesson 28's exercises, and the answers that people give instead"
-import itertools, math
-import numpy as np
-from miniai.check.track import check_best_run, check_best_tracker, check_smoothed
+import math
+from miniai.check.track import check_best_run, check_best_tracker
 from miniai.track import Tracker
-
-
-def smoothed(values, beta):
-    m,n,out = 0,0,[]
-    for v in values:
-        if v is None:
-            out.append(None)
-            continue
-        m = beta*m + (1-beta)*v
-        n += 1
-        out.append(m/(1 - beta**n))
-    return out
-
-def smoothed_by_weights(values, beta):
-    def point(i):
-        if values[i] is None: return None
-        found = [v for v in values[:i+1] if v is not None]
-        weights = [beta**(len(found)-1-k) for k in range(len(found))]
-        return sum(w*v for w,v in zip(weights, found))/sum(weights)
-    return [point(i) for i in range(len(values))]
-
-def smoothed_by_numpy(values, beta):
-    m,n,out = np.float64(0),itertools.count(1),[]
-    for v in values:
-        if v is not None: m = m + (1-beta)*(v - m)
-        out.append(None if v is None else float(m/(1 - beta**next(n))))
-    return out
-
-def uncorrected(values, beta):
-    m,out = 0,[]
-    for v in values:
-        if v is not None: m = beta*m + (1-beta)*v
-        out.append(None if v is None else m)
-    return out
-
-def goes_on_with_the_corrected(values, beta):
-    m,n,out = 0,0,[]
-    for v in values:
-        if v is not None:
-            n += 1
-            m = (beta*m + (1-beta)*v)/(1 - beta**n)
-        out.append(None if v is None else m)
-    return out
-
-def begins_with_the_first(values, beta):
-    m,out = None,[]
-    for v in values:
-        if v is not None: m = v if m is None else beta*m + (1-beta)*v
-        out.append(None if v is None else m)
-    return out
-
-def other_share(values, beta): return smoothed(values, 1-beta)
-def counts_places(values, beta):
-    m,out = 0,[]
-    for n,v in enumerate(values, 1):
-        if v is not None: m = beta*m + (1-beta)*v
-        out.append(None if v is None else m/(1 - beta**n))
-    return out
-def leaves_out_none(values, beta): return smoothed([v for v in values if v is not None], beta)
-def changes_the_list(values, beta):
-    values[:] = smoothed(values, beta)
-    return values
 
 
 def best_run(runs):
@@ -159,11 +96,6 @@ class NoSuper(BestTracker):
 
 
 EXERCISES = [
-    (check_smoothed, [smoothed, smoothed_by_weights, smoothed_by_numpy],
-     [(uncorrected, 'The correction is missing'), (goes_on_with_the_corrected, 'Go on with m itself'),
-      (begins_with_the_first, 'Begin at 0'), (other_share, 'share of the old mean'),
-      (counts_places, 'A None does not count'), (leaves_out_none, 'stays in the list'),
-      (changes_the_list, 'is changed')]),
     (check_best_run, [best_run, best_by_min, best_by_groups],
      [(last_counts, 'not its last'), (mean_counts, 'not its mean'), (highest, 'take the smallest'),
       (any_loss, 'Only the validation loss counts'), (needs_the_name, 'have no'), (by_truth, '0 is a value'),
