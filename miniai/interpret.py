@@ -66,6 +66,7 @@ def _about(loss_func):
     "What a loss is about, and what makes probabilities of the outputs"
     f = loss_func
     while isinstance(f, partial): f = f.func
+    if isinstance(f, type): raise TypeError(f'loss_func is a class: make an object of it, {f.__name__}()')
     for about,to_probs,losses in _LOSSES:
         if any(f is o or isinstance(o, type) and isinstance(f, o) for o in losses): return about,to_probs
     name = repr(f) if isinstance(f, str) else getattr(f, '__name__', type(f).__name__)
@@ -169,11 +170,13 @@ class Interpretation:
     "What a model says of each sample of a data set, beside what is true"
     def __init__(self,
         preds,          # The model's outputs, a row for each sample
-        targets,        # What is true of each
+        targets=None,   # What is true of each
         loss_func=None, # The loss that the outputs are made for; None: one that fits is picked
         ds=None,        # The data set, for pictures: row i is its sample i
         names=None      # The names of the classes or labels, by default their numbers
     ):
+        if hasattr(preds, 'get_preds'):
+            raise TypeError('for a Learner write Interpretation.from_learner(learn)')
         preds,targets = to_cpu((preds, targets))
         if loss_func is None: loss_func = pick_loss(preds, (targets,))
         self.about,self.ds = _about(loss_func)[0],ds
@@ -262,12 +265,17 @@ def cross_fit(
 )->Interpretation:
     "What is said of each sample by a model that was trained on the others"
     check_whole('n_folds', n_folds, 2)
+    if not callable(train) or hasattr(train, 'dls'):
+        raise TypeError(f'train must be a function that makes and trains a Learner, got {kind(train)}')
+    if not hasattr(ds, '__getitem__'): raise TypeError(f'ds must be a data set, got {kind(ds)}')
     if n_folds > len(ds): raise ValueError(f'n_folds={n_folds} is more than the {len(ds)} samples')
     order,parts = torch.randperm(len(ds), generator=torch.Generator().manual_seed(seed)),[]
     for fold in order.tensor_split(n_folds):
         rest = order[~torch.isin(order, fold)]
         learn = train(Subset(ds, rest.tolist()), Subset(ds, fold.tolist()))
-        if not hasattr(learn, 'get_preds'): raise TypeError(f'train must return a Learner, got {kind(learn)}')
+        if getattr(getattr(learn, 'dls', None), 'valid', None) is None:
+            raise TypeError('train must return a Learner, the second data set in its dls.valid, '
+                            f'got {kind(learn)}{" without a dls.valid"*hasattr(learn, "dls")}')
         parts.append(_outputs(learn, None)[:2])
         if len(parts[-1][0]) != len(fold):
             raise ValueError(f'dls.valid of the Learner has {len(parts[-1][0])} samples, the second data set '

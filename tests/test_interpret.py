@@ -152,6 +152,13 @@ def test_a_loss_that_says_nothing_of_the_outputs():
     assert torch.allclose(each, plain*(labels() + 1))
 
 
+def test_what_is_not_made_yet():
+    with pytest.raises(TypeError, match=r'a class: make an object of it, CrossEntropyLoss\(\)'):
+        probabilities(scores(), nn.CrossEntropyLoss)
+    with pytest.raises(TypeError, match=r'Interpretation.from_learner\(learn\)'):
+        Interpretation(learner(Says(), numbered()))
+
+
 def test_no_loss_one_is_picked(capsys):
     assert Interpretation(scores(), labels()).about == 'classes'
     assert Interpretation(scores(c=2), labels(c=2)).about == 'classes'
@@ -400,8 +407,15 @@ def test_cross_fit_says_what_is_wrong_with_train():
     ds = numbered(20).dataset
     with pytest.raises(ValueError, match='n_folds must be a whole number from 2'): cross_fit(tells([]), ds, 1)
     with pytest.raises(ValueError, match='n_folds=21 is more than the 20'): cross_fit(tells([]), ds, 21)
-    with pytest.raises(TypeError, match='train must return a Learner, got NoneType'):
+    with pytest.raises(TypeError, match='train must return a Learner.*dls.valid, got NoneType$'):
         cross_fit(lambda a, b: None, ds)
+    with pytest.raises(TypeError, match='got Learner without a dls.valid'):
+        cross_fit(lambda a, b: learner(Says(), None), ds)
+    for bad in learner(Says(), None),ds:
+        with pytest.raises(TypeError, match=f'must be a function .*, got {type(bad).__name__}'):
+            cross_fit(bad, ds)
+    with pytest.raises(TypeError, match='ds must be a data set, got DataLoader'):
+        cross_fit(tells([]), numbered())
     with pytest.raises(ValueError, match='has 16 samples, the second data set that train was given has 4'):
         cross_fit(lambda a, b: learner(Says(), DataLoader(a, 4)), ds)
     shuffled = cross_fit(lambda a, b: learner(Says(7), DataLoader(b, 4, shuffle=True)), ds)
