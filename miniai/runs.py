@@ -35,7 +35,9 @@ def _thinned(values, n):
 def _shown(run, folder, pieces=300):
     "What the page needs of a run"
     points,pictures,histograms = {},{},{}
-    for row in sorted(run['rows'], key=lambda row: row['step']):
+    config = run['config'] if isinstance(run['config'], dict) else dict(config=run['config'])
+    rows = [row for row in run['rows'] if type(row.get('step')) in (int, float)]  # others stand nowhere
+    for row in sorted(rows, key=lambda row: row['step']):
         for name,value in row.items():
             if name == 'step' or not (value is None or type(value) in (int, float)): continue
             steps,values = points.setdefault(name, ([], []))
@@ -56,9 +58,9 @@ def _shown(run, folder, pieces=300):
     for name,all_steps in histograms.items():
         histograms[name] = all_steps[::-(-len(all_steps)//60)]
     return dict(name=run['name'], state=run['state'], started=run['started'], graph=run['graph'],
-                config=dict(_flat(run['config'])), curves=curves, histograms=histograms,
+                config=dict(_flat(config)), curves=curves, histograms=histograms,
                 pictures=pictures,
-                steps=max([row['step'] for row in run['rows']], default=0),
+                steps=max([row['step'] for row in rows], default=0),
                 last={name: values[-1] for name,(_,values) in points.items()})
 
 

@@ -291,6 +291,17 @@ def test_runs_of_a_wrong_folder(miniai, tmp_path):
     assert miniai('runs', 'empty')[0] == 0 and data_of(tmp_path/'empty/index.html')['runs'] == []
 
 
+def test_a_run_that_is_out_of_order_spoils_no_page(tmp_path):
+    rows = [dict(step=None, loss=1.), dict(step='4', loss=2.), dict(loss=3.), dict(step=1, loss=4.)]
+    write_run(tmp_path/'odd', rows)
+    path = tmp_path/'odd/config.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | dict(config='lr=0.1')))
+    write_run(tmp_path/'sound', [dict(step=0, loss=2.)])
+    odd,sound = sorted(data_of(runs.runs_page(tmp_path))['runs'], key=lambda run: run['name'])
+    assert odd['config'] == dict(config='lr=0.1') and odd['curves']['loss'] == dict(x=[1], y=[4.])
+    assert sound['last']['loss'] == 2
+
+
 def test_curves_keep_their_peaks_and_gaps():
     values = [float(i % 7) for i in range(10_000)]
     values[1234],values[4321] = 99.,-99.
