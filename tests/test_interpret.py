@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt, pytest, torch, torch.nn.functional as F, torch.
 import torchmetrics.functional.classification as tm
 from torch import nn
 from miniai.activations import set_seed
-from miniai.data import DataLoader, Subset
+from miniai.data import BatchSampler, DataLoader, Sampler, Subset
 from miniai.datasets import DataLoaders
 from miniai.init import get_model
 from miniai.interpret import Interpretation, Suspect, confusion_matrix, cross_fit, in_order, probabilities
@@ -85,7 +85,7 @@ def test_one_of_several_labels():
 @pytest.mark.parametrize('bad,says', [
     (torch.tensor([0, 3]), r'said holds the label 3 for sample 1, but 3 classes'),
     (torch.tensor([0, -100]), 'label -100 for sample 1'), (torch.tensor([0., 1.]), 'whole number for each'),
-    (torch.tensor([[0, 1]]), r'\(1, 2\) int64'), (torch.tensor([0, 1, 2]), 'as many, got 2 and 3')])
+    (torch.tensor([[0, 1]]), r'\(1, 2\) int64'), (torch.tensor([0, 1, 2]), 'not as many: 2 targets, 3 said')])
 def test_labels_that_do_not_exist(bad, says):
     with pytest.raises((TypeError, ValueError), match=says): confusion_matrix(torch.tensor([0, 1]), bad, 3)
 
@@ -225,14 +225,16 @@ def test_from_a_gpu():
     (scores(), flags(), F.binary_cross_entropy, 'should make probabilities'),
     (scores(), labels(), F.nll_loss, 'should make probabilities'),
     (scores().index_fill(0, torch.tensor([3, 9]), torch.nan), labels(), F.cross_entropy,
-     'the predictions for 2 of 40 samples are nan')])
+     'the predictions for 2 of 40 samples are nan'),
+    (scores().index_fill(0, torch.tensor([3]), torch.inf), labels(), F.cross_entropy, '1 of 40 .* or inf'),
+    (scores().softmax(1), labels(), F.cross_entropy, 'these are probabilities, and cross_entropy is for sc')])
 def test_what_does_not_fit(preds, targets, loss_func, says):
     with pytest.raises((ValueError, TypeError, RuntimeError), match=says) as error:
         Interpretation(preds, targets, loss_func)
     assert error.type is not RuntimeError
 
 
-@pytest.mark.parametrize('names,n', [(['a', 'b'], 2), ('abcdef', 6), ([], 0)])
+@pytest.mark.parametrize('names,n', [(['a', 'b'], 2), ('abcdef', 6), ([], 0), ({0: 'a'}, 1)])
 def test_names_that_do_not_fit(names, n):
     with pytest.raises(ValueError, match=f'one for each of 5 classes, got {n}'):
         Interpretation(scores(), labels(), F.cross_entropy, names=names)
@@ -244,7 +246,9 @@ def test_loaders_that_give_nothing():
     with pytest.raises(ValueError, match='gave no batch'): Interpretation.from_learner(learn, [])
     with pytest.raises(ValueError, match='gave no batch'):
         Interpretation.from_learner(learn, torch_data.DataLoader(Dataset(torch.zeros(0, 1), torch.zeros(0))))
-    with pytest.raises(TypeError, match='the targets must be one tensor, got NoneType'):
+    with pytest.raises(TypeError, match='a list of texts: write names='):
+        Interpretation.from_learner(learn, ['a', 'b'])
+    with pytest.raises(ValueError, match='and targets NoneType'):
         Interpretation.from_learner(learn, [(torch.arange(8.)[:, None],)])
 
 
@@ -254,6 +258,8 @@ def test_what_is_about_classes_alone():
         for ask in interp.confusion,interp.plot_confusion,interp.most_confused,interp.suspects:
             with pytest.raises(ValueError, match='have (labels|numbers), not one class each'): ask()
     with pytest.raises(ValueError, match='k must be a whole number from 1 on, got 0'): interp.top_losses(0)
+    with pytest.raises(ValueError, match='k must be a whole number from 1 on, got -1'):
+        Interpretation(scores(), labels(), F.cross_entropy).suspects(-1)
     with pytest.raises(ValueError, match='no data set to take pictures from'): interp.plot_top_losses(2)
 
 
@@ -266,13 +272,19 @@ LOADERS = {
     "torch's, shuffled": lambda: torch_data.DataLoader(numbered().dataset, 8, shuffle=True, drop_last=True),
     'weighted': lambda: torch_data.DataLoader(
         numbered().dataset, 8, sampler=torch_data.WeightedRandomSampler(torch.rand(50), 50)),
-    'workers': lambda: numbered(shuffle=True, num_workers=2, worker_type='thread')}
+    'workers': lambda: numbered(shuffle=True, num_workers=2, worker_type='thread'),
+    'batches of a sampler': lambda: torch_data.DataLoader(
+        numbered().dataset, batch_sampler=BatchSampler(torch_data.RandomSampler(range(50)), 8, False)),
+    'our batches of our sampler': lambda: DataLoader(
+        numbered().dataset, batch_sampler=BatchSampler(Sampler(range(50), shuffle=True), 8, True)),
+    'no batches': lambda: DataLoader(
+        Dataset(torch.arange(50.).view(50, 1, 1), torch.arange(50)[:, None] % 10), None, shuffle=True)}
 
 @pytest.mark.parametrize('make_loader', LOADERS.values(), ids=LOADERS)
 def test_places_are_those_of_the_data_set(make_loader):
     dl = make_loader()
     interp = Interpretation.from_learner(learner(Says(7, 31, 40), None), dl)
-    assert len(interp) == 50 and torch.equal(interp.targets, torch.arange(50) % 10)
+    assert len(interp.losses) == 50 and torch.equal(interp.targets, torch.arange(50) % 10)
     assert interp.top_losses(3)[1].tolist() == [40, 31, 7], 'the surer, the worse'
     assert [s.index for s in interp.suspects()] == [40, 31, 7]
     assert interp.ds is dl.dataset
@@ -287,13 +299,36 @@ def test_a_loader_in_order_is_used_as_it_is():
     assert in_order(dl) is not dl and in_order(dl).batch_size == 8
 
 
+class Doubles(DataLoader):
+    "Does more with its batches than others"
+    def __iter__(self): return ((2*x, y) for x,y in super().__iter__())
+
+
+def test_what_a_loader_does_with_its_batches_it_does_in_order_too():
+    class Halves(Says):
+        def forward(self, x): return super().forward(x/2)
+    dl = Doubles(numbered().dataset, 8, shuffle=True, drop_last=True)
+    interp = Interpretation.from_learner(learner(Halves(7, 31), None), dl)
+    assert interp.top_losses(2)[1].tolist() == [31, 7] and len(interp.suspects()) == 2
+    assert dl.sampler.shuffle and len(list(dl)) == 6, 'the loader itself stays as it is'
+
+
+def test_names_that_the_loaders_know():
+    learn = learner(Says(7), numbered())
+    learn.dls.classes = [f'n{i}' for i in range(10)]
+    assert Interpretation.from_learner(learn).suspects()[0][:3] == (7, 'n7', 'n8')
+    assert Interpretation.from_learner(learn, names=range(10)).suspects()[0][:3] == (7, 7, 8)
+
+
 class Bucketed(torch_data.BatchSampler): "Any order of its own"
 
 
 @pytest.mark.parametrize('kwargs', [
     dict(sampler=torch_data.SubsetRandomSampler(range(20))), dict(sampler=[3, 1, 2]),
     dict(batch_sampler=[[0, 2], [1, 3]]),
-    dict(batch_sampler=Bucketed(torch_data.SequentialSampler(range(50)), 8, False))])
+    dict(batch_sampler=Bucketed(torch_data.SequentialSampler(range(50)), 8, False)),
+    dict(batch_sampler=torch_data.BatchSampler(list(range(50))[::-1], 8, False)),
+    dict(batch_sampler=BatchSampler(list(range(50))[::-1], 8, False))])
 @pytest.mark.parametrize('loader', [DataLoader, torch_data.DataLoader])
 def test_an_order_that_is_not_known_is_refused(kwargs, loader):
     dl = loader(numbered().dataset, **({'batch_size': 4} if 'sampler' in kwargs else {}), **kwargs)
@@ -310,7 +345,9 @@ def test_a_part_of_a_data_set():
 def test_a_list_of_batches_and_a_stream():
     class Stream(torch_data.IterableDataset):
         def __iter__(self): return iter(numbered().dataset[i] for i in range(50))
-    for dl in list(numbered()),DataLoader(Stream(), 8):
+    class Long(Stream):
+        def __len__(self): return 50
+    for dl in list(numbered()),DataLoader(Stream(), 8),torch_data.DataLoader(Long(), 8):
         interp = Interpretation.from_learner(learner(Says(31), None), dl)
         assert interp.top_losses(1)[1].tolist() == [31] and interp.ds is None
 
@@ -349,6 +386,32 @@ def test_titles_of_labels_and_numbers():
     plt.figure()
     Interpretation(torch.tensor([[1.], [2]]), torch.tensor([[4.], [2]]), F.mse_loss, ds).plot_top_losses(9)
     assert titles() == ['4\nsaid 1', '2\nsaid 2']
+
+
+def test_a_sample_is_taken_apart_as_the_learner_does():
+    def sample(i): return dict(digit=torch.tensor(i % 10), image=torch.full((4, 4), float(i)))
+    class Takes(Says):
+        def forward(self, image): return super().forward(image[:, 0, 0])
+    dl = DataLoader([sample(i) for i in range(20)], 4)
+    learn = Learner(Takes(7), SimpleNamespace(train=None, valid=dl), F.cross_entropy, target_keys=['digit'])
+    interp = Interpretation.from_learner(learn, names={i: f'n{i}' for i in range(10)})
+    interp.plot_top_losses(1)
+    assert titles() == ['n7\nsaid n8 95%'] and (plt.gca().images[0].get_array() == 7).all()
+    assert repr(interp) == 'Interpretation(20 samples, classes)'
+
+
+def test_a_loss_that_ignores_reduction():
+    class Focal(nn.CrossEntropyLoss):
+        def forward(self, preds, targets): return F.cross_entropy(preds, targets)
+    with pytest.raises(ValueError, match=r'the loss gave \(\) float32 for 40 samples'):
+        Interpretation(scores(), labels(), Focal())
+
+
+@pytest.mark.parametrize('dtype', [torch.int32, torch.uint8, torch.int16])
+def test_labels_of_other_whole_numbers(dtype):
+    want = Interpretation(scores(), labels(), F.cross_entropy)
+    got = Interpretation(scores(), labels().to(dtype), F.cross_entropy)
+    assert torch.equal(got.losses, want.losses) and torch.equal(got.targets, want.targets)
 
 
 def spoiled(y, seed):
@@ -407,16 +470,22 @@ def test_cross_fit_says_what_is_wrong_with_train():
     ds = numbered(20).dataset
     with pytest.raises(ValueError, match='n_folds must be a whole number from 2'): cross_fit(tells([]), ds, 1)
     with pytest.raises(ValueError, match='n_folds=21 is more than the 20'): cross_fit(tells([]), ds, 21)
-    with pytest.raises(TypeError, match='train must return a Learner.*dls.valid, got NoneType$'):
-        cross_fit(lambda a, b: None, ds)
-    with pytest.raises(TypeError, match='got Learner without a dls.valid'):
-        cross_fit(lambda a, b: learner(Says(), None), ds)
+    for made,came in {None: 'NoneType with NoneType', learner(Says(), None): 'Learner with NoneType',
+                      learner(Says(), batches()): 'Learner with list'}.items():
+        with pytest.raises(TypeError, match=f'train must return a Learner .*, got {came}$'):
+            cross_fit(lambda a, b: made, ds)
     for bad in learner(Says(), None),ds:
         with pytest.raises(TypeError, match=f'must be a function .*, got {type(bad).__name__}'):
             cross_fit(bad, ds)
     with pytest.raises(TypeError, match='ds must be a data set, got DataLoader'):
         cross_fit(tells([]), numbered())
-    with pytest.raises(ValueError, match='has 16 samples, the second data set that train was given has 4'):
-        cross_fit(lambda a, b: learner(Says(), DataLoader(a, 4)), ds)
+    with pytest.raises(TypeError, match='a loader of the second data set, got Learner with DataLoader'):
+        cross_fit(lambda a, b: learner(Says(), DataLoader(a, 4)), ds, 2)
+    model,seen = Says(),[]
+    with pytest.raises(ValueError, match='train must make a new model each time'):
+        cross_fit(lambda a, b: learner(model, DataLoader(b, 4)), ds)
+    with pytest.raises(ValueError, match='one for each of 10 classes, got 9'):
+        cross_fit(tells(seen), ds, names='abcdefghi')
+    assert len(seen) == 1, 'it is said after one fold, not after all'
     shuffled = cross_fit(lambda a, b: learner(Says(7), DataLoader(b, 4, shuffle=True)), ds)
     assert shuffled.top_losses(1)[1].tolist() == [7]

@@ -24,6 +24,7 @@ def by_nan_to_num(table):
     return (table/table.sum(1, keepdim=True)).diag().nan_to_num(), (table/table.sum(0)).diag().nan_to_num()
 
 
+def in_float64(table): return [o.double() for o in by_class(table)]
 def swapped(table): return by_class(table)[::-1]
 def with_nan(table): return table.diagonal()/table.sum(1),table.diagonal()/table.sum(0)
 def one_alone(table): return by_class(table)[0]
@@ -101,6 +102,8 @@ def nan_of_nothing(probs, targets, least):
     return (sure >= least).float().mean(),(said == targets)[sure >= least].float().mean()
 
 
+def turned_round(probs, targets, least): return sure_enough(probs, targets, least)[::-1]
+def percent(probs, targets, least): return [100*o for o in sure_enough(probs, targets, least)]
 def share_alone(probs, targets, least): return sure_enough(probs, targets, least)[0]
 def any_class(probs, targets, least):
     return (probs >= least).float().mean(),sure_enough(probs, targets, least)[1]
@@ -185,8 +188,16 @@ def mask(probs, labels):
 
 def a_column(probs, labels): return confident(probs, labels)[:, None]
 def a_list(probs, labels): return confident(probs, labels).tolist()
+def int32(probs, labels): return confident(probs, labels).int()
 def backwards(probs, labels): return confident(probs, labels).flip(0)
 def plain_mistakes(probs, labels): return (probs.argmax(1) != labels).nonzero().flatten()
+
+
+def above(probs, labels): return decide(probs, labels, 0, probs > thresholds_of(probs, labels))
+
+
+def without_the_column(probs, labels):
+    return decide(probs, labels, torch.stack([probs[labels == j].mean() for j in range(probs.shape[1])]))
 
 
 def writes_on_probs(probs, labels):
@@ -196,23 +207,26 @@ def writes_on_probs(probs, labels):
 
 
 EXERCISES = [
-    (check_by_class, [by_class, by_loop, by_nan_to_num],
+    (check_by_class, [by_class, by_loop, by_nan_to_num, in_float64],
      [(swapped, 'have changed places'), (with_nan, 'Nothing divided by nothing'),
       (one_alone, 'return recall'), (stacked, 'return recall'), (of_all, 'the share of all'),
       (whole, 'Whole numbers'),
       (missed, 'the share of mistakes'), (by_mistakes, 'the right ones belong to the sum'),
-      (writes_on_it, 'It was written on'), (guarded_by_eps, 'Divide the diagonal'),
+      (writes_on_it, 'It was written on'), (guarded_by_eps, 'The diagonal over'),
       (nothing, 'return recall')]),
     (check_sure_enough, [sure_enough, counted, by_sums],
-     [(strictly, '>=, not >'), (of_the_true, 'Sure of what it *says*'), (right_of_all, 'not of all'),
+     [(turned_round, 'changed places'), (percent, 'percent'), (strictly, '>=, not >'),
+      (of_the_true, 'Sure of what it *says*'), (right_of_all, 'not of all'),
       (numbers, 'a share is expected'), (the_others, 'left to a person'),
       (nan_of_nothing, 'The mean of nothing'), (share_alone, 'return decided, right'),
       (any_class, 'probs.max(1)')]),
-    (check_confident, [confident, sample_by_sample, by_one_hot],
+    (check_confident, [confident, sample_by_sample, by_one_hot, int32],
      [(over_all, 'means over all samples'), (one_for_all, 'one threshold for all'),
       (of_what_was_said, 'those with its *label*'), (likeliest_first, 'First the thresholds'),
       (by_margin, 'not the distance'), (passes_for_none, 'passes for no class'),
       (any_other, 'may be its own label'), (fails_its_own, 'must pass for another'), (mask, 'mask.nonzero()'),
       (a_column, '.flatten()'), (a_list, 'return one tensor'), (backwards, 'their order is not'),
-      (plain_mistakes, 'For class j'), (writes_on_probs, 'It was written on')]),
+      (plain_mistakes, 'what no thresholds give'),
+      (above, 'At least'), (without_the_column, 'those of no column'),
+      (writes_on_probs, 'It was written on')]),
 ]
