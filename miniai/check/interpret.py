@@ -107,9 +107,8 @@ def check_confident(confident):  # `confident(probs, labels)`: places
 
 _WRONG = {
     'no thresholds': 'That is what no thresholds give, or those of no column: probs[labels == j, j].mean()',
-    'strict': 'At least: >=, not >.',
+    'strict': 'At least: >=, not >.', 'one': 'That is one threshold for all classes: each has its own.',
     'all': 'Those thresholds are means over all samples: take those with the label.',
-    'one': 'That is one threshold for all classes: each has its own.',
     'said': 'The samples of a class are those with its *label*, not those of which it was said.',
     'argmax first': 'First the thresholds: the likeliest class may be one that it does not pass for.',
     'margin': 'Of several the highest probability counts, not the distance from the threshold.',
