@@ -8,7 +8,6 @@ __all__ = ['get_image_files', 'RandomSplitter', 'RegexLabeller', 'using_attr', '
 
 # %% ../nbs/24_datablock.ipynb #24b-imports
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
@@ -25,19 +24,17 @@ from .tools.files import open_picture
 
 # %% ../nbs/24_datablock.ipynb #24b-files
 _ENDINGS = '.png', '.jpg', '.jpeg', '.gif', '.bmp', '.webp'
-
 def _text(o): return o.as_posix() if isinstance(o, PurePath) else str(o)
 
 def get_image_files(path)->list:
-    "The picture files in a folder and in those below it, sorted; what is hidden is left out"
-    path = Path(path)
-    if not path.is_dir(): raise NotADirectoryError(f'{path} is not a folder')
+    "The picture files in a folder and in those below it (not in links), sorted; what is hidden is left out"
+    path = Path(path).expanduser()
+    if not path.is_dir(): raise NotADirectoryError(f'{path.absolute()} is not a folder')
     found = [o for o in path.rglob('*') if o.is_file() and '/.' not in f'/{_text(o.relative_to(path))}']
     files = [o for o in found if o.suffix.lower() in _ENDINGS]
     if files: return sorted(files, key=_text)
     others = ', '.join(f'{n} of {kind or "none"}' for kind,n in Counter(o.suffix for o in found).items())
-    raise FileNotFoundError(f'no pictures in {path}: no files with the endings {" ".join(_ENDINGS)}, but '
-                            f'{others or "no files at all"}')
+    raise FileNotFoundError(f'no pictures ({" ".join(_ENDINGS)}) in {path}: {others or "no files at all"}')
 
 @dataclass
 class RandomSplitter:
@@ -45,8 +42,8 @@ class RandomSplitter:
     valid_pct:float=0.2 # Share held out for validation, between 0 and 1
     seed:int=42         # Another seed gives another split
     def __post_init__(self):
-        if not 0 < self.valid_pct < 1:
-            raise ValueError(f'valid_pct must be between 0 and 1, got {self.valid_pct}')
+        if 0 < self.valid_pct < 1: return
+        raise ValueError(f'valid_pct must be between 0 and 1, got {self.valid_pct}')
 
     def __call__(self, items):
         "The indices to train on, and those to validate on"
@@ -82,11 +79,13 @@ def load_image(
     mode:str='RGB' # 'RGB' for three channels, 'L' for a grey one
 )->torch.Tensor:   # Floats from 0 to 1, of the shape (channels, height, width)
     "Read a picture, however it is stored: upright, opaque, with the channels that you want"
+    if mode not in ('RGB', 'L'): raise ValueError(f"mode must be 'RGB' or 'L', got {mode!r}")
     data = Path(path).read_bytes()
     try:
         im = open_picture(data)
         im.load()
-    except Exception as e: raise ValueError(f'{path}: the picture is broken ({e})') from e
+    except Exception as e:  # of what is no picture, PIL's message ends with the address of an object
+        raise ValueError(f'{path}: the picture is broken ({str(e).split(" <")[0]})') from e
     if im.mode[0] in 'IF': raise ValueError(f'{path}: more than 8 bits a channel (mode {im.mode})')
     im = ImageOps.exif_transpose(im)
     if 'A' in im.getbands() or 'transparency' in im.info:  # then on white paper
@@ -103,6 +102,7 @@ class Resize:
     def __post_init__(self):
         if self.method not in ('crop', 'squish'):
             raise ValueError(f"method must be 'crop' or 'squish', got {self.method!r}")
+        augment.presize(self.size)  # refuses what is not a size
 
     def without_draws(self): return Resize(self.size, self.method, random=False)
     def __call__(self, im):
@@ -113,21 +113,22 @@ class Resize:
 def _each(tfms):
     "Transforms one by one, from None, a function, a list of them or an `nn.Sequential`"
     if isinstance(tfms, (list, tuple, nn.Sequential)): return [o for tfm in tfms for o in _each(tfm)]
-    return [] if tfms is None else [tfms]
-
-_DRAWN = augment.rand_flip,augment.rand_crop,augment.rand_erase,augment.rand_copy
+    if tfms is None or callable(tfms) and not isinstance(tfms, type): return [] if tfms is None else [tfms]
+    raise TypeError(f'a transform must be a function of pictures, such as Resize(56), got {tfms!r}')
 
 def for_valid(tfm):
     "What validation gets in place of a transform: the same without its draws; None, if nothing is left"
+    drawn = augment.rand_flip,augment.rand_crop,augment.rand_erase,augment.rand_copy
     if hasattr(tfm, 'without_draws'): return tfm.without_draws()
     if isinstance(tfm, partial) and 'random' in tfm.keywords: return partial(tfm, random=False)
-    if isinstance(tfm, (augment.RandErase, augment.RandCopy)) or getattr(tfm, 'func', tfm) in _DRAWN: return
+    if getattr(tfm, 'func', None) is augment.rand_crop and tfm.keywords.get('size'):
+        raise ValueError('rand_crop(size=…) is not known without its draws: use AffineBatch(size=…)')
+    if isinstance(tfm, (augment.RandErase, augment.RandCopy)) or getattr(tfm, 'func', tfm) in drawn: return
     if not isinstance(tfm, augment.AffineBatch): return tfm
     return augment.AffineBatch(size=tfm.size, padding_mode=tfm.padding_mode)
 
 # %% ../nbs/24_datablock.ipynb #24b-dataset
 def _name(f): return getattr(getattr(f, 'func', f), '__name__', None) or repr(f)
-
 def _called(f, x, item):
     "What `f` makes of `x`; an error says for which item"
     try: out = f(x)
@@ -141,7 +142,6 @@ class BlockDataset(torch_data.Dataset):
     "Pairs of a picture and its target, made when they are asked for"
     def __init__(self, items, targets, get_x, tfms=()):
         self.items,self.targets,self.get_x,self.tfms = items,targets,get_x,tfms
-
     def steps(self, i):
         "Each function on the way to picture `i`, with what it gives"
         x = self.items[i]
@@ -156,23 +156,23 @@ class BlockDataset(torch_data.Dataset):
         samples = [self[i] for i in idxs]
         shapes = [tuple(getattr(x, 'shape', ())) for x,_ in samples]
         for i,shape in zip(idxs, shapes):
-            if shape != shapes[0]: raise ValueError(
-                f'pictures of different shapes make no batch: {shapes[0]} of {_text(self.items[idxs[0]])}, '
-                f'{shape} of {_text(self.items[i])}, after {", ".join(map(_name, (self.get_x, *self.tfms)))}'
-                '; item_tfms=Resize(…) brings them to one size')
+            if shape == shapes[0]: continue
+            cure = 'item_tfms=Resize(…)' if shape[1:] != shapes[0][1:] else "load_image(path, 'RGB')"
+            one,other = _text(self.items[idxs[0]]),_text(self.items[i])
+            steps = ', '.join(map(_name, (self.get_x, *self.tfms)))
+            raise ValueError(f'pictures of different shapes make no batch: {shapes[0]} of {one}, {shape} of '
+                             f'{other}, after {steps}; {cure} would make them alike')
         return samples
 
-# %% ../nbs/24_datablock.ipynb #24b-loader
 class DeviceLoader(DataLoader):
     "A `DataLoader` whose batches go to `device`, and there their pictures through `batch_tfms`"
     def __init__(self, *args, device=def_device, batch_tfms=(), **kwargs):
         super().__init__(*args, **kwargs)
         self.device,self.batch_tfms = device,batch_tfms
-
     def __iter__(self): return map(self.finish, super().__iter__())
     def finish(self, batch):
         x,*y = to_device(batch, self.device)
-        for tfm in self.batch_tfms: x = tfm(x)
+        for tfm in self.batch_tfms: x = _called(tfm, x, 'a batch')
         return x,*y
 
 class BlockLoaders(DataLoaders):
@@ -181,8 +181,7 @@ class BlockLoaders(DataLoaders):
         super().__init__(train, valid)
         self.vocab = vocab
 
-    @property
-    def classes(self): return self.vocab
+    classes = property(lambda self: self.vocab)
     def show_batch(self,
         max_n:int=9,      # How many pictures
         valid:bool=False, # From those for validation?
@@ -200,50 +199,58 @@ class BlockLoaders(DataLoaders):
 # %% ../nbs/24_datablock.ipynb #24b-parts
 def _parts(splitter, items):
     "The indices to train on and those to validate on"
-    train,valid = ([int(i) for i in part] for part in splitter(items))
+    try: train,valid = ([int(i) for i in part] for part in splitter(items))
+    except (TypeError, ValueError) as e:
+        raise TypeError(f'splitter={_name(splitter)} must give two lists of indices: {e}') from e
     for i,n in Counter(train + valid).items():
-        if n > 1: raise ValueError(f'the splitter gives {_text(items[i])} twice: it is for one part only')
+        if not 0 <= i < len(items): raise IndexError(f'the splitter gives {i}, of {len(items)} items')
+        if n > 1: raise ValueError(f'the splitter gives index {i} twice, {_text(items[i])}: one part only')
     if train and valid: return train,valid
     raise ValueError(f'of {len(items)} items {len(train)} are for training, {len(valid)} for validation')
 
 def _targets(items, labels, train, valid):
     "A target for each item, and the names of the classes, None where the targets are numbers"
-    if all(isinstance(o, (float, torch.Tensor)) for o in labels):
-        return [torch.tensor(o) if isinstance(o, float) else o for o in labels],None
-    kinds = str if isinstance(labels[0], str) else (int, np.integer)
+    numbers = float,np.floating,torch.Tensor
+    for kinds in numbers,str,(int, np.integer):
+        if isinstance(labels[0], kinds): break
     for item,label in zip(items, labels):
         if not isinstance(label, kinds): raise TypeError(
             f'get_y gave {label!r} for {_text(item)}, and {labels[0]!r} for the first: a class is a text '
             'or a whole number, the same for all of them; a number to predict is a float or a tensor')
+    if kinds is numbers:
+        return [o if isinstance(o, torch.Tensor) else torch.tensor(float(o)) for o in labels],None
     number = {o: i for i,o in enumerate(sorted({labels[i] for i in train}))}
+    if len(number) == 1: raise ValueError(f'all training labels are {labels[train[0]]!r}: nothing to learn')
     for i in valid:
         if labels[i] not in number: raise ValueError(
             f'{labels[i]!r}, the class of {_text(items[i])}, is in validation but not in training, with its '
             f'{len(number)} classes: no model could learn it. Are the labels right? Then change the split')
-    if len(number) == 1: raise ValueError(f'all labels are {labels[train[0]]!r}: there is nothing to learn')
     return [number.get(o) for o in labels],list(number)
 def _opens(f, item):
-    "Can `f` open an item? If not, says so"
-    with suppress(OSError, ValueError): return f(item) is not None
-    print(f'left out, for it can not be opened: {_text(item)}')
+    "Can `f` open an item? If not, says why"
+    try: return f(item) is not None
+    except (OSError, ValueError) as e:
+        print('left out:', e if _text(item) in f'{e}' else f'{_text(item)}: {e}')
 
 def _brief(x): return f'{str(x.dtype)[6:]} {tuple(x.shape)}' if isinstance(x, torch.Tensor) else repr(x)
 
 def _story(block, source, n):
     "For each step its name, and what comes out of it"
-    items = block.items(source)
-    yield 'get_items',f'{len(items)} items, the first is {_text(items[0])}'
-    ds,valid,vocab = block.datasets(items)
+    def short(item): return _text(item).removeprefix(f'{_text(source).rstrip("/")}/')
+    items = list(block.get_items(source))
+    yield 'get_items',f'{len(items)} items, the first is {next(map(short, items), None)}'
+    dls = block.dataloaders(source, n)
+    ds,valid,vocab = dls.train.dataset,dls.valid.dataset,dls.vocab
     yield 'splitter',f'{_name(block.splitter)}: {len(ds)} to train on, {len(valid)} to validate on'
-    label = f'{block.get_y(ds.items[0])!r} for {_text(ds.items[0])}, as a target {_brief(ds.targets[0])}'
-    yield 'get_y',f'{label}; {len(vocab)} classes: {", ".join(map(str, vocab))}' if vocab else label
+    yield 'get_y',f'{block.get_y(ds.items[0])!r} for {short(ds.items[0])}, target {_brief(ds.targets[0])}'
+    if vocab: yield 'classes',f'{len(vocab)}: {", ".join(map(str, vocab))}'
     for k,(f,x) in enumerate(ds.steps(0)): yield 'item_tfms' if k else 'get_x',f'{_name(f)}: {_brief(x)}'
-    dl = DeviceLoader(ds, n, batch_tfms=block.batch_tfms)
-    batch = dl.collate_fn(ds.__getitems__(range(min(n, len(ds)))))
-    yield 'collate',', '.join(map(_brief, batch))
-    x,_ = dl.finish(batch)
-    names = ', '.join(map(_name, dl.batch_tfms)) or 'none'
-    yield 'batch_tfms',f'{names}: {_brief(x)} from {x.min():.2f} to {x.max():.2f}, on {x.device}'
+    for part,dl in ('training', dls.train),('validation', dls.valid):
+        batch = dl.collate_fn(dl.dataset.__getitems__(range(min(n, len(dl.dataset)))))
+        yield 'collate',f'{", ".join(map(_brief, batch))}, for {part}'
+        x,*_ = dl.finish(batch)
+        tfms = ', '.join(map(_name, dl.batch_tfms)) or 'none'
+        yield 'batch_tfms',f'{tfms}: {_brief(x)} from {x.min():.2f} to {x.max():.2f}, on {x.device}'
 
 # %% ../nbs/24_datablock.ipynb #24b-block
 class DataBlock:
@@ -257,43 +264,37 @@ class DataBlock:
         batch_tfms=None,           # Functions of a batch of pictures: done on the device
         skip_broken:bool=False     # Open all pictures first, and leave out those that are broken?
     ):
+        for name,f in dict(get_items=get_items, splitter=splitter, get_y=get_y, get_x=get_x).items():
+            if not callable(f): raise TypeError(f'{name} must be a function, got {f!r:.60}')
         self.get_items,self.splitter,self.get_y,self.get_x = get_items,splitter,get_y,get_x
         self.item_tfms,self.batch_tfms,self.skip_broken = _each(item_tfms),_each(batch_tfms),skip_broken
 
-    def items(self, source):
-        "The items of `source`"
-        items = [o for o in self.get_items(source) if not self.skip_broken or _opens(self.get_x, o)]
-        if not items: raise ValueError(f'there are no items in {source}')
-        return items
-
-    def datasets(self, items):
+    def datasets(self, source):
         "A data set to train on, one to validate on, and the names of the classes"
+        items = list(self.get_items(source))
         train,valid = _parts(self.splitter, items)
-        labels = [_called(self.get_y, o, o) for o in items]
-        targets,vocab = _targets(items, labels, train, valid)
+        targets,vocab = _targets(items, [_called(self.get_y, o, o) for o in items], train, valid)
         def part(idxs, tfms):
+            if self.skip_broken: idxs = [i for i in idxs if _opens(self.get_x, items[i])]  # the split stays
             return BlockDataset([items[i] for i in idxs], [targets[i] for i in idxs], self.get_x, _each(tfms))
         return part(train, self.item_tfms),part(valid, [for_valid(o) for o in self.item_tfms]),vocab
 
     def dataloaders(self,
         source,            # For `get_items`: a folder
         batch_size:int=64, # Samples in a batch; twice as many for validation
-        device=def_device, # Where the batches go
-        **kwargs           # For both loaders: `num_workers` and more
+        **kwargs           # For both loaders: `device`, `num_workers` and more
     )->BlockLoaders:
         "Loaders for training and for validation, as a `Learner` takes them"
-        train,valid,vocab = self.datasets(self.items(source))
+        train,valid,vocab = self.datasets(source)
         own = {k: kwargs.pop(k) for k in ('shuffle', 'sampler', 'drop_last') if k in kwargs}
         own.setdefault('shuffle', 'sampler' not in own)
-        tfms = self.batch_tfms,_each([for_valid(o) for o in self.batch_tfms])
-        train = DeviceLoader(train, batch_size, device=device, batch_tfms=tfms[0], **own, **kwargs)
-        valid = DeviceLoader(valid, 2*batch_size, device=device, batch_tfms=tfms[1], **kwargs)
-        return BlockLoaders(train, valid, vocab)
+        plain = _each([for_valid(o) for o in self.batch_tfms])
+        return BlockLoaders(DeviceLoader(train, batch_size, batch_tfms=self.batch_tfms, **own, **kwargs),
+                            DeviceLoader(valid, 2*batch_size, batch_tfms=plain, **kwargs), vocab)
 
     def summary(self, source, batch_size:int=4):
         "Take a sample, and then a batch, through every step; say why there is none, if there is none"
-        def say(*texts): print(*(o.replace(f'{_text(source)}/', '') for o in texts), sep='\n  ')
         try:
             with seeded(0):
-                for step,text in _story(self, source, batch_size): say(f'{step:11} {text}')
-        except Exception as e: say(f'✗ {type(e).__name__}: {e}', *getattr(e, '__notes__', []))
+                for step,text in _story(self, source, batch_size): print(f'{step:11} {text}')
+        except Exception as e: print(f'✗ {type(e).__name__}: {e}', *getattr(e, '__notes__', []), sep='\n  ')

@@ -6,7 +6,7 @@ import numpy as np, pytest, torch, torch.nn.functional as F
 import torch.utils.data as torch_data
 from PIL import Image
 from torch import nn
-from miniai.augment import AffineBatch, RandCopy, RandErase, presize, rand_flip
+from miniai.augment import AffineBatch, RandCopy, RandErase, presize, rand_crop, rand_flip
 from miniai.block import (BlockDataset, BlockLoaders, DataBlock, DeviceLoader, RandomSplitter, RegexLabeller,
                           Resize, for_valid, get_image_files, load_image, parent_label, using_attr)
 from miniai.learner import CheckpointCB, Learner
@@ -61,13 +61,13 @@ def test_files_are_found_by_their_endings_sorted_and_without_the_hidden(tmp_path
 
 
 def test_a_folder_without_pictures(tmp_path):
-    with pytest.raises(FileNotFoundError, match='no pictures in .*no files at all'): get_image_files(tmp_path)
+    with pytest.raises(FileNotFoundError, match='no pictures .*no files at all'): get_image_files(tmp_path)
     for name in ('a.tif', 'b.tif', 'README'): (tmp_path/name).touch()
     with pytest.raises(FileNotFoundError, match=r'\.png \.jpg.*2 of \.tif'): get_image_files(tmp_path)
     with pytest.raises(FileNotFoundError, match='no pictures'): block().dataloaders(tmp_path)
     for path in tmp_path/'none',tmp_path/'a.tif':
         with pytest.raises(NotADirectoryError, match='is not a folder'): get_image_files(path)
-    with pytest.raises(ValueError, match='there are no items in here'):
+    with pytest.raises(ValueError, match='of 0 items 0 are for training'):
         block(get_items=lambda source: []).dataloaders('here')
 
 
@@ -101,10 +101,16 @@ def test_a_split_of_ones_own_and_its_mistakes(named):
     dls = block(splitter=by_part, get_y=lambda o: str(int(labels(o)) // 5)).dataloaders(named)
     assert {o.parent.name for o in dls.train.dataset.items} == {'part0'}
     assert {o.parent.name for o in dls.valid.dataset.items} == {'part1'}
-    for bad,text in ((lambda items: ([0, 1], [1, 2]), 'gives .*part0/a_04.png twice: it is for one part'),
+    for bad,text in ((lambda items: ([0, 1], [1, 2]), 'gives index 1 twice, .*part0/a_04.png: one part only'),
                      (lambda items: ([i % 2 for i in range(40)], [3]), 'twice'),
                      (lambda items: (range(40), []), 'of 40 items 40 are for training, 0 for validation')):
         with pytest.raises(ValueError, match=text): block(splitter=bad).dataloaders(named)
+    for index in -1,40:
+        with pytest.raises(IndexError, match=f'the splitter gives {index}, of 40 items'):
+            block(splitter=lambda items: (range(20), [index])).dataloaders(named)
+    for bad in (lambda items: range(40)),(lambda items: ([1], [2], [3])):
+        with pytest.raises(TypeError, match='splitter=<lambda> must give two lists of indices'):
+            block(splitter=bad).dataloaders(named)
     with pytest.raises(ValueError, match='of 4 items 4 are for training, 0'):
         block(get_items=lambda source: get_image_files(source)[:4]).dataloaders(named)
 
@@ -146,7 +152,7 @@ def test_a_class_that_training_lacks(named):
         block(splitter=last_class_held_out).dataloaders(named)
     with pytest.raises(ValueError, match='with its 32 classes.*Are the labels right'):
         block(get_y=lambda o: o.name).dataloaders(named)
-    with pytest.raises(ValueError, match="all labels are 'x': there is nothing to learn"):
+    with pytest.raises(ValueError, match="all training labels are 'x': nothing to learn"):
         block(get_y=lambda o: 'x').dataloaders(named)
 
 
@@ -155,10 +161,14 @@ def test_numbers_and_tensors_are_targets_as_they_are(named):
     xb,yb = next(iter(dls.valid))
     assert dls.vocab is None and yb.dtype == torch.float32 and yb.shape == (8,)
     assert yb.tolist() == [float(o.stem[2:]) for o in dls.valid.dataset.items]
+    for kind in np.float32,np.float64:
+        assert next(iter(block(get_y=lambda o: kind(0.5)).dataloaders(named).train))[1].dtype == torch.float32
     several = block(get_y=lambda o: torch.tensor([1., 0., 1.])).dataloaders(named)
     assert next(iter(several.train))[1].shape == (32, 3)
     def mixed(o): return 0.5 if '_00' in o.name else 'a'
-    for bad,text in ((lambda o: ['a', 'b'], ".'a', 'b'."), (mixed, '.*0.5 for the first')):
+    def one_whole(o): return 1 if o.name == 'b_01.png' else 0.5
+    for bad,text in ((lambda o: ['a', 'b'], ".'a', 'b'."), (mixed, "'a' .*0.5 for the first"),
+                     (one_whole, '1 for .*b_01.png')):
         with pytest.raises(TypeError, match=f'get_y gave {text}.*a class is a text or a whole number'):
             block(get_y=bad).dataloaders(named)
     with pytest.raises(TypeError, match='lambda.* gave None for .*a_00.png: is there a return'):
@@ -202,23 +212,26 @@ def broken_ones(folder):
 
 def test_a_broken_picture_is_named_and_left_out_only_if_asked(tmp_path, capsys):
     for i in range(24): write(tmp_path/f'{"abc"[i % 3]}_{i:02}.png', seed=i)
-    for path in broken_ones(tmp_path):
+    cut,*_ = broken = broken_ones(tmp_path)
+    for path in broken:
         with pytest.raises(ValueError, match=f'{path.name}: the picture is broken'): load_image(path)
     dls = block(splitter=RandomSplitter(0.3)).dataloaders(tmp_path, 9)
     for workers in 0,2:
         dls = block().dataloaders(tmp_path, 9, num_workers=workers)
         with pytest.raises(ValueError, match=r'_9\d.png: the picture is broken'): list(dls.train)
     capsys.readouterr()
-    dls = block(skip_broken=True).dataloaders(tmp_path, 9)
+    kept = block(skip_broken=True).dataloaders(tmp_path, 9)
     said = capsys.readouterr().out.splitlines()
-    assert [line.split('/')[-1] for line in said] == ['a_90.png', 'b_91.png', 'c_92.png']
-    assert all(line.startswith('left out, for it can not be opened: ') for line in said)
-    assert sum(len(xb) for dl in (dls.train, dls.valid) for xb,_ in dl) == 24
+    assert sorted(line.split(':')[1].split('/')[-1] for line in said) == ['a_90.png', 'b_91.png', 'c_92.png']
+    assert all('the picture is broken (' in line and '0x' not in line for line in said)
+    assert sum(len(xb) for dl in (kept.train, kept.valid) for xb,_ in dl) == 24
+    for part in 'train','valid':  # the split is the one of before
+        before = [o for o in getattr(dls, part).dataset.items if '_9' not in o.name]
+        assert getattr(kept, part).dataset.items == before
     with pytest.raises(FileNotFoundError): load_image(tmp_path/'none.png')
     with pytest.raises(ZeroDivisionError):  # a mistake in a function is no broken picture
         block(get_x=lambda o: 1/0, skip_broken=True).dataloaders(tmp_path)
-    for path in tmp_path.glob('?_[012]?.png'): path.unlink()
-    with pytest.raises(ValueError, match='there are no items'): block(skip_broken=True).dataloaders(tmp_path)
+    with pytest.raises(ValueError, match="mode must be 'RGB' or 'L', got 'gray'"): load_image(cut, 'gray')
 
 
 # ---- transforms
@@ -232,6 +245,8 @@ def test_resize():
     assert any(not torch.equal(Resize(20)(im), middle) for _ in range(5))
     assert Resize(20).without_draws() == Resize(20, random=False)
     with pytest.raises(ValueError, match="'crop' or 'squish', got 'pad'"): Resize(20, 'pad')
+    for size in '16',0,16.,(16, 20):
+        with pytest.raises(ValueError, match='size must be a count of pixels'): Resize(size, 'squish')
 
 
 def test_validation_draws_nothing():
@@ -243,6 +258,13 @@ def test_validation_draws_nothing():
     assert for_valid(presize(8)).keywords == dict(size=8, random=False)
     for gone in RandErase(),RandCopy(),rand_flip,partial(rand_flip, p=0.3): assert for_valid(gone) is None
     assert for_valid(torch.sin) is torch.sin
+    with pytest.raises(ValueError, match='rand_crop.*use AffineBatch'): for_valid(partial(rand_crop, size=8))
+
+
+@pytest.mark.parametrize('wrong', [Resize, 56, [Resize(8), 'crop']])
+def test_what_is_no_transform(wrong):
+    with pytest.raises(TypeError, match='a transform must be a function of pictures, such as Resize'):
+        DataBlock(item_tfms=wrong)
 
 
 def test_transforms_of_training_and_of_validation(named):
@@ -278,6 +300,9 @@ def test_shapes_that_make_no_batch_name_the_files_and_the_step(named):
         text = str(e.value)
         assert text.startswith('pictures of different shapes make no batch: (3, ')
         assert text.count('.png') == 2 and 'after load_image; item_tfms=Resize' in text
+    def grey_or_not(o): return load_image(o, 'L' if o.name[0] == 'a' else 'RGB')
+    with pytest.raises(ValueError, match=r"after grey_or_not, Resize.*; load_image\(path, 'RGB'\) would"):
+        list(block(get_x=grey_or_not).dataloaders(named, 20).train)
     with pytest.raises(ValueError, match='after load_image, .*lambda'):
         list(torch_data.DataLoader(block(item_tfms=lambda im: im[:, :9]).dataloaders(named).train.dataset, 4))
 
@@ -286,6 +311,8 @@ def test_an_error_in_a_transform_names_it_and_the_file(named):
     def strange(im): return im @ torch.ones(3)
     dls = block(item_tfms=[Resize(8), strange]).dataloaders(named, 4)
     with pytest.raises(RuntimeError) as e: list(dls.valid)
+    with pytest.raises(RuntimeError) as e2: list(block(batch_tfms=strange).dataloaders(named, 4).valid)
+    assert e2.value.__notes__[0] == 'in strange, for a batch'
     assert any('in strange, for ' in note and '.png' in note for note in e.value.__notes__)
     with pytest.raises(TypeError, match='print gave None for .*png: is there a return'):
         list(block(item_tfms=print).dataloaders(named, 4).valid)
@@ -341,6 +368,8 @@ def test_arguments_of_the_loaders(named):
     dls = block().dataloaders(named, 5, sampler=sampler)
     assert len(dls.train) == 2 and len(dls.valid) == 1
     with pytest.raises(TypeError, match='blocks'): DataBlock(blocks=())
+    for name in 'get_items', 'get_y', 'splitter', 'get_x':
+        with pytest.raises(TypeError, match=f"{name} must be a function, got 'a'"): DataBlock(**{name: 'a'})
 
 
 def test_everything_can_be_pickled(named):
@@ -434,31 +463,38 @@ def test_summary_shows_what_comes_out_of_each_step(named, capsys):
     state = torch.get_rng_state()
     lines = said(capsys, named, batch_tfms=AffineBatch(size=12))
     assert torch.equal(torch.get_rng_state(), state)
-    steps = 'get_items splitter get_y get_x item_tfms collate batch_tfms'.split()
+    steps = 'get_items splitter get_y classes get_x item_tfms collate batch_tfms collate batch_tfms'.split()
     assert [line.split()[0] for line in lines] == steps
     assert '40 items, the first is part0/a_00.png' in lines[0]
     assert '32 to train on, 8 to validate on' in lines[1]
-    assert '4 classes: a, b, c, d' in lines[2] and 'load_image: float32 (3, ' in lines[3]
-    assert lines[4].endswith('float32 (3, 16, 16)') and 'float32 (4, 3, 16, 16), int64 (4,)' in lines[5]
-    assert 'AffineBatch(): float32 (4, 3, 12, 12) from 0.' in lines[6] and lines[6].endswith(', on cpu')
-    lines = said(capsys, named, get_y=lambda o: 0.5)
-    assert 'as a target float32 ()' in lines[2] and 'classes' not in lines[2] and 'none: ' in lines[-1]
+    assert lines[3].endswith('4: a, b, c, d') and 'load_image: float32 (3, ' in lines[4]
+    assert lines[5].endswith('float32 (3, 16, 16)')
+    for i,part in (6, 'training'),(8, 'validation'):
+        assert lines[i].endswith(f'float32 (4, 3, 16, 16), int64 (4,), for {part}')
+        assert 'AffineBatch(): float32 (4, 3, 12, 12) from 0.' in lines[i+1]
+        assert lines[i+1].endswith(', on cpu')
+    lines = said(capsys, f'{named}/', get_y=lambda o: 0.5)
+    assert 'the first is part0/a_00.png' in lines[0] and 'target float32 ()' in lines[2]
+    assert not any(line.startswith('classes') for line in lines) and 'none: ' in lines[-1]
+    lines = said(capsys, named, get_y=RegexLabeller(r'^(.+)_\d+\.png$'))  # of the whole path
+    assert f"'{named.as_posix()}/part" in lines[2] and f'4: {named.as_posix()}/part0/a, ' in lines[3]
 
 
 def test_summary_says_why_there_is_no_batch(named, capsys, tmp_path):
     lines = said(capsys, named, item_tfms=None)
     assert lines[-1].startswith('✗ ValueError: pictures of different shapes make no batch: (3, ')
-    assert 'after load_image' in lines[-1] and str(named) not in ' '.join(lines)
+    assert 'after load_image' in lines[-1] and lines[-1].count('.png') == 2
     lines = said(capsys, named, get_y=RegexLabeller('x(.)'))
     assert lines[-2].startswith('✗ ValueError: the pattern') and 'part0/a_00.png' in lines[-1]
     lines = said(capsys, tmp_path)
-    assert lines == [f'✗ FileNotFoundError: no pictures in {tmp_path}: no files with the endings '
-                     '.png .jpg .jpeg .gif .bmp .webp, but no files at all']
+    assert lines == ['✗ FileNotFoundError: no pictures (.png .jpg .jpeg .gif .bmp .webp) in '
+                     f'{tmp_path}: no files at all']
     for i in range(8): write(tmp_path/f'{"ab"[i % 2]}_{i}.png', seed=i)
     for path in tmp_path.glob('*.png'): path.write_bytes(path.read_bytes()[:500])
     lines = said(capsys, tmp_path)
-    assert lines[2].startswith('get_y') and 'in load_image' in lines[4]
-    assert '.png: the picture is broken' in lines[3]
+    assert lines[3].startswith('classes') and 'in load_image' in lines[5]
+    assert '.png: the picture is broken' in lines[4]
     def turn(x): return x @ torch.ones(3)
     lines = said(capsys, named, batch_tfms=turn)
-    assert lines[-2].startswith('collate') and lines[-1].startswith('✗ RuntimeError')
+    assert lines[-3].startswith('collate') and lines[-2].startswith('✗ RuntimeError')
+    assert lines[-1] == '  in turn, for a batch'

@@ -17,6 +17,8 @@ def held_by_tensor(name, pct):
 
 
 def held_by_hash(name, pct): return hash(name) % 1000 < pct*1000
+def held_by_text(name, pct): return zlib.crc32(name)/2**32 < pct
+def held_by_adler(name, pct): return zlib.adler32(name.encode())/2**32 < pct
 def held_by_chance(name, pct): return random.random() < pct
 def held_by_seed(name, pct): return random.Random(42).random() < pct
 def held_by_torch_seed(name, pct): return torch.rand((), generator=torch.Generator().manual_seed(42)) < pct
@@ -136,6 +138,14 @@ def fit_thin_to_nothing(im, size):
     return F.pad(x, (left, size-w-left, top, size-h-top), value=1)
 
 
+def fit_cut_off(im, size):
+    h,w = im.shape[-2:]
+    h,w = (max(1, int(side*size/max(h, w))) for side in (h, w))
+    x = F.interpolate(im[None], (h, w), mode='bilinear', antialias=True)[0]
+    top,left = (size - h)//2,(size - w)//2
+    return F.pad(x, (left, size-w-left, top, size-h-top), value=1)
+
+
 def fit_with_a_batch_axis(im, size): return fit(im, size)[None]
 
 
@@ -210,6 +220,23 @@ def stats_by_pictures(dl):
     return mean,mean
 
 
+def mean_of_deviations(dl):
+    mean,_ = stats_of_all(dl)
+    kept = [(x.std((0, 2, 3)), len(x)) for x,_ in dl]
+    return mean,sum(std*n for std,n in kept)/sum(n for _,n in kept)
+
+
+def root_of_mean_variance(dl):
+    n = sum(len(x) for x,_ in dl)
+    return stats_of_all(dl)[0],(sum(x.var((0, 2, 3))*len(x) for x,_ in dl)/n)**0.5
+
+
+def stats_by_numel(dl):
+    n = sum(x.numel() for x,_ in dl)
+    mean = sum(x.sum((0, 2, 3)) for x,_ in dl)/n
+    return mean,(sum((x*x).sum((0, 2, 3)) for x,_ in dl)/n - mean*mean)**0.5
+
+
 def only_a_mean(dl): return stats_of_all(dl)[0]
 
 
@@ -221,17 +248,20 @@ EXERCISES = [
       (held_always_a_fifth, 'compare a share of its range'),
       (held_by_letters, 'whatever they look like'), (held_by_first_letter, 'the whole name must'),
       (held_by_length, 'whatever they look like'), (held_by_last_digit, 'IndexError'),
+      (held_by_text, 'name.encode()'), (held_by_adler, 'must spread'),
       (held_as_number, 'with `pct`'), (held_not_returned, '`return`')]),
     (check_fit, [fit, fit_on_paper, fit_by_case],
      [(fit_black, 'White is 1'), (fit_at_the_corner, 'below or to the right: half'),
       (fit_with_the_odd_one_above, 'The odd row or column'), (fit_squeezed, 'It is squeezed'),
       (fit_cropped, 'the *longer* one'), (fit_without_antialias, 'antialias=True'),
       (fit_by_nearest, "mode='bilinear'"), (fit_padded_first, 'is the factor for both sides'),
-      (fit_thin_to_nothing, 'max(1, round(…))'), (fit_with_a_batch_axis, 'is the factor')]),
+      (fit_thin_to_nothing, 'max(1, round(…))'), (fit_with_a_batch_axis, 'is the factor'),
+      (fit_cut_off, 'int cuts off')]),
     (check_channel_stats, [channel_stats, stats_of_all, stats_in_two_passes, stats_weighted_by_pictures],
-     [(stats_by_batch, 'A small batch counts'), (stats_by_weighted_batch, 'A mean of deviations'),
+     [(stats_by_batch, 'a small one counts as much'), (stats_by_weighted_batch, 'A mean of deviations'),
       (stats_of_the_first, 'the first batch alone'), (stats_of_the_last, 'the last batch alone'),
       (stats_without_channels, 'the axes 0, 2 and 3'), (stats_of_each_pixel, 'the axes 2 and 3, too'),
       (variance_for_deviation, 'its square'), (stats_by_pictures, 'it is one of pixels'),
-      (only_a_mean, 'return mean, std')]),
+      (mean_of_deviations, 'A mean of deviations'), (root_of_mean_variance, 'A mean of variances'),
+      (stats_by_numel, 'counts the channels, too'), (only_a_mean, 'return mean, std')]),
 ]
