@@ -7,7 +7,7 @@ __all__ = ['Tracker', 'LocalTracker', 'read_runs', 'TrackerCB', 'LogCB', 'read_l
            'TensorBoardTracker']
 
 # %% ../nbs/28_tracking.ipynb #4407d6e2
-import copy, importlib, json, math, sys, time, uuid, warnings
+import copy, datetime, importlib, json, math, sys, time, uuid, warnings
 from pathlib import Path
 from .loop import Callback, Order, split_batch
 from .tools.slips import check_whole
@@ -17,49 +17,49 @@ def _json(value):
     "JSON for every reader: what is not finite is null, and what JSON does not know is its text"
     def known(o): return o.tolist() if hasattr(o, 'tolist') else str(o)  # PyTorch's and numpy's; others
     return json.dumps(json.loads(json.dumps(value, default=known), parse_constant=lambda name: None))
-
 def _append(path, row):
     "Append a row, on a line of its own whatever the file ends with"
     with open(path, 'a+b') as f:
         f.seek(max(0, f.seek(0, 2) - 1))
         torn = f.read(1) not in (b'', b'\n')
         f.write(b'\n'*torn + _json(row).encode() + b'\n')
-
 def _rows(path):
     "The rows that count: not what a crash cut off, nor what a run had written beyond where it was resumed"
     rows = []
     for line in path.read_bytes().splitlines():
         try: row = dict(json.loads(line))
         except (ValueError, TypeError): continue
-        if 'resumed' not in row: rows.append(row)
-        else: rows = [r for r in rows if r.get('run') != row.get('run') or r.get('step', 0) < row['resumed']]
+        if 'resumed' in row and 'step' not in row:
+            rows = [r for r in rows if r.get('run') != row.get('run') or r['step'] < row['resumed']]
+        elif isinstance(row.setdefault('step', 0), int): rows.append(row)
     return rows
 
 # %% ../nbs/28_tracking.ipynb #28d00trk
 class Tracker:
     "What a run is told to. This one keeps nothing; one of your own overrides what it is to keep"
-    run,busy = None,False  # the run's name; is it between `init` and `finish`?
+    run,busy,over = None,False,False  # the run's name; is it between `init` and `finish`? is it finished?
     def init(self, config=None, step=None):
-        "Begin a run, or go on with the one in `self.run`; what it had kept of `step` and later is void"
-        if self.busy: raise ValueError(f'this {type(self).__name__} is in a run: make one for each')
-        self.begin(config or {}, step)
+        "Begin a run; with `step` go on with `self.run`: what it had kept of this step and later is void"
+        if self.busy: raise ValueError(f'this {type(self).__name__} is in a run; TrackerCB calls init itself')
+        if not isinstance(config or {}, dict): raise TypeError(f'config is a dictionary, got {config!r}')
+        if self.over and step is None: self.run = None
+        self.begin(json.loads(_json(config or {})), step)
         self.busy = True
         return self
     def finish(self, state='finished'):  # or 'failed'
-        ending,self.busy = self.busy,False
+        ending,self.busy,self.over = self.busy,False,True
         if ending: self.end(state)
     def begin(self, config, step): pass
     def end(self, state): pass
     def log(self, values, step): pass                     # a dictionary of names and numbers
-    def histogram(self, name, counts, limits, step): pass # how many values lie between the limits
+    def histogram(self, name, counts, limits, step): pass # how many values in bins of one width
     def picture(self, name, figure, step): pass           # a figure of matplotlib
     def graph(self, model, inputs=()): pass               # what the model is made of
 
-def _now(): return time.strftime('%Y-%m-%d %H:%M:%S')
+def _now(): return str(datetime.datetime.now())
 def _text(model): return f'{model}\n\n{sum(p.numel() for p in model.parameters()):,} parameters'
-
 def _new_folder(folder, name):
-    name = name or f'{time.strftime("%Y%m%d-%H%M%S")}-{uuid.uuid4().hex[:4]}'
+    name = name or f'{datetime.datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}'
     if Path(name).name != name: raise ValueError(f'the name of a run names a folder, got {name!r}')
     try: (Path(folder)/name).mkdir(parents=True)
     except FileExistsError: raise ValueError(f'{folder}/{name} is there: use another name, or none') from None
@@ -82,18 +82,20 @@ class LocalTracker(Tracker):
         if step is not None:
             for path in self.path.glob('*.jsonl'): _append(path, dict(resumed=step))
     def _write(self, file, values): (self.path/file).write_text(_json(values))
-    def log(self, values, step): _append(self.path/'log.jsonl', dict(step=step) | values)
+    def log(self, values, step):
+        if not self.busy: raise ValueError('log() goes between init() and finish()')
+        check_whole('step', step)
+        _append(self.path/'log.jsonl', dict(step=step) | values | dict(step=step))
     def histogram(self, name, counts, limits, step):
         row = dict(step=step, name=name, edges=[limits[0], limits[-1]], counts=counts)
         _append(self.path/'histograms.jsonl', row)
-    def picture(self, name, figure, step): figure.savefig(self.path/'pictures'/f'{name}_{step}.png')
+    def picture(self, name, figure, step):
+        figure.figure.savefig(self.path/'pictures'/f'{name.replace("/", "-")}_{step}.png')
     def graph(self, model, inputs=()): (self.path/'graph.txt').write_text(_text(model), encoding='utf-8')
     def end(self, state): self._write('done.json', dict(finished=_now(), state=state))
-
 def _read(path, how, default):
     try: return how(path)
     except (OSError, ValueError, TypeError): return default
-
 def read_runs(
     folder  # Where a LocalTracker keeps its runs
 )->list:    # A dictionary for each: name, started, config, rows, histograms, pictures, graph, state
@@ -113,17 +115,19 @@ def read_runs(
     return sorted(runs, key=lambda run: run['started'])
 
 # %% ../nbs/28_tracking.ipynb #28d30tra
+def _named(row):
+    part = 'valid' if row['train'] == 'eval' else 'train'
+    return dict(epoch=row['epoch']) | {f'{part}/{k}': v for k,v in row.items() if isinstance(v, float)}
 def _rate(learn): return (getattr(learn.opt, 'param_groups', None) or [dict(lr=learn.lr)])[-1]['lr']
-
 def _draw(cb, learn):
     import matplotlib.pyplot as plt
     figure = cb.picture(learn).figure  # of axes, too
-    cb.tracker.picture('predictions', figure, cb.steps - 1)
-    plt.close(figure)
+    try: cb.tracker.picture('predictions', figure, cb.steps - 1)
+    finally: plt.close(figure)
 
 class TrackerCB(Callback):
     "Tell a tracker of the run. Losses are read, and written, after each part of an epoch, or a minute"
-    order,on_look,begun,failed,resumed,steps = Order.log,False,False,False,None,0
+    order,on_look,begun,failed,resumed,history = Order.log,False,False,(),None,None
     def __init__(self,
         tracker=None,  # A LocalTracker (the default), WandbTracker, TensorBoardTracker, or your own
         every:int=50,  # Training batches between two losses of a batch; 0 for none
@@ -131,32 +135,38 @@ class TrackerCB(Callback):
         picture=None   # A function of the learner that gives a figure, called after each validation
     ):
         check_whole('every', every)
-        self.tracker,self.every,self.config,self.picture = tracker or LocalTracker(),every,config,picture
+        self.tracker,self.every,self.picture = tracker or LocalTracker(),every,picture
+        self.config = dict(config or {})
+        if not isinstance(self.tracker, Tracker): raise TypeError(f'tracker={tracker}: write LocalTracker()')
     def tell(self, f, *args, but=()):
-        "Call `f`; if it fails, that is said once, and the training goes on"
+        "Call `f`; if it fails, that is said once for each kind of error, and the training goes on"
+        if self.begun and not self.tracker.busy: return  # it could not begin
         try: f(*args)
         except but: raise
         except Exception as e:
-            if self.failed: return
-            self.failed = True
-            warnings.warn(f'{type(self.tracker).__name__} failed, and the training goes on: {e!r}')
+            who,kind = f'{type(self.tracker).__name__}: {f.__name__.strip("_")}',type(e).__name__
+            if kind not in self.failed: warnings.warn(f'{who} failed, and the training goes on: {kind}: {e}')
+            self.failed += (kind,)
     def before_fit(self, learn):
         if not hasattr(learn, 'history'): learn.history = []  # MetricsCB fills it where there is one
         self.rows,self.waiting,self.next = len(learn.history),[],time.monotonic() + 60
-        self.history,self.outer = learn.history,id(sys.exc_info()[1])  # one that is being dealt with
+        if self.history is learn.history: self.tracker.over = False  # the same run's next part
+        else: self.steps = 0
+        self.history,self.outer = learn.history,id(sys.exc_info()[1])  # not ours: who fits in an `except`
     def before_epoch(self, learn):  # not sooner: a fit may be refused, or be resumed
         if self.begun: return
         known = dict(model=type(learn.model).__name__, opt=type(learn.opt).__name__, lr=_rate(learn),
                      n_epochs=learn.n_epochs, batch_size=getattr(learn.dls.train, 'batch_size', None))
-        self.tell(self.tracker.init, known | (self.config or {}), self.resumed, but=(ValueError, TypeError))
+        self.tell(self.tracker.init, known | self.config, self.resumed, but=(ValueError, TypeError, OSError))
         self.begun,self.resumed = True,None
+    def before_batch(self, learn): self.rate = _rate(learn)  # the step's: a scheduler sets the next one's
     def after_batch(self, learn):
         if not learn.training: return
         if self.steps == 0:
             inputs = split_batch(learn.batch, getattr(learn, 'n_inp', 1))[0][0]
             self.tell(self.tracker.graph, learn.model, inputs)
         if self.every and self.steps % self.every == 0:
-            self.waiting.append((self.steps, _rate(learn), learn.loss.detach()))
+            self.waiting.append((self.steps, self.rate, learn.loss.detach()))
             if time.monotonic() > self.next: self.flush()
         self.steps += 1
     def after_epoch(self, learn):
@@ -176,10 +186,7 @@ class TrackerCB(Callback):
         self.waiting,self.rows,self.next = [],len(self.history),time.monotonic() + 60
         for step,lr,loss in waiting: self.tell(self.tracker.log, dict(loss=float(loss), lr=lr), step)
         for row in rows: self.tell(self.row, row, max(self.steps - 1, 0))  # the last batch before it
-    def row(self, row, step):
-        part = 'valid' if row['train'] == 'eval' else 'train'
-        values = {f'{part}/{k}': v for k,v in row.items() if isinstance(v, float)}
-        self.tracker.log(dict(epoch=row['epoch']) | values, step)
+    def row(self, row, step): self.tracker.log(_named(row), step)
     def state_dict(self):
         self.flush()  # all steps before this one are written
         return dict(steps=self.steps, rows=self.rows, run=self.tracker.run)
@@ -202,13 +209,9 @@ class _LogFile(Tracker):
     def log(self, values, step): _append(self.path, dict(run=self.run, kind='batch', step=step) | values)
 
 class LogCB(TrackerCB):
-    "Append each epoch's rows, and the loss of every `every`-th training batch, to a JSONL file"
-    def __init__(self,
-        path,        # The file to append to; several runs may share it
-        every:int=50 # Batches between two lines with a batch's loss; 0 for none
-    ): super().__init__(_LogFile(path), every)
+    "Append each epoch's rows, and the loss of each `every`-th batch, to a JSONL file that runs may share"
+    def __init__(self, path, every:int=50): super().__init__(_LogFile(path), every)
     def row(self, row, step): self.tracker.log(dict(kind='epoch') | row, step)
-
 def read_log(
     path  # A file that `LogCB` wrote
 )->list:  # A dictionary for each row; what a crash cut off is left out
@@ -216,7 +219,6 @@ def read_log(
     rows = [row for row in _rows(Path(path)) if 'kind' in row]
     for row in rows: row.update({k: math.nan for k,v in row.items() if v is None and row['kind'] != 'fit'})
     return rows
-
 def plot_log(path, ax=None):
     "Draw the losses of the runs in a log"
     import matplotlib.pyplot as plt
@@ -238,7 +240,6 @@ def _histogram(t, bins=30):
     lo,hi = (t.min().item(), t.max().item()) if len(t) else (0., 0.)
     if lo == hi: lo,hi = lo - 0.5,hi + 0.5
     return t.histc(bins, lo, hi).long().tolist(),[lo + (hi-lo)*i/bins for i in range(bins+1)]
-
 class HistogramsCB(Callback):
     "Histograms of parameters and gradients for the trackers of all TrackerCBs. Waits for the device"
     order,on_look = Order.record,False  # gradients that are clipped already
@@ -261,16 +262,13 @@ class HistogramsCB(Callback):
 def _need(module):
     try: return importlib.import_module(module)
     except ImportError as e: raise ImportError(f'{e}: pip install miniai[track] brings it') from e
-
 class WandbTracker(Tracker):
     "Runs of Weights & Biases: on its server, or with `mode='offline'` in the folder wandb"
-    def __init__(self,
-        project:str='miniai', # W&B shows the runs of a project together
-        **kwargs              # What `wandb.init` takes: name, mode, dir, tags…
-    ): self.wandb,self.kwargs = _need('wandb'),dict(project=project, reinit='create_new') | kwargs
+    def __init__(self, project:str='miniai', **kwargs):  # What `wandb.init` takes: name, mode, dir, …
+        self.wandb,self.kwargs = _need('wandb'),dict(project=project, reinit='create_new') | kwargs
     def begin(self, config, step):
         again = dict(id=self.run, resume='allow') if self.run else {}
-        self.now = self.wandb.init(config=json.loads(_json(config)), **self.kwargs | again)
+        self.now = self.wandb.init(config=config, **self.kwargs | again)
         self.run = self.now.id
     def log(self, values, step): self.now.log(values, step=step)
     def histogram(self, name, counts, limits, step):
@@ -296,5 +294,7 @@ class TensorBoardTracker(Tracker):
     def picture(self, name, figure, step): self.now.add_figure(name, figure, step, close=False)
     def graph(self, model, inputs=()):
         self.now.add_text('model', f'<pre>{_text(model)}</pre>')
-        self.now.add_graph(copy.deepcopy(model).eval(), inputs)  # it calls the copy
+        twin = copy.deepcopy(model).eval()  # it is called
+        for m in twin.modules(): m._forward_hooks.clear()
+        self.now.add_graph(twin, inputs)
     def end(self, state): self.now.close()

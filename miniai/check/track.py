@@ -24,40 +24,41 @@ def check_best_run(f):  # A function from runs, as `read_runs` gives them, to a 
                     'The lowest loss of a run counts, not its mean.': by(lambda run: np.mean(_losses(run))),
                     'A loss should be low: take the smallest.': by(lambda run: min(_losses(run)), max)}
         return Case(name, lambda f: same(f(runs), want, runs, mistakes=mistakes), hint)
+    train = _rows(0.1, name='train/loss') + _rows(0.5)
     four = dict(a=_rows(0.2, 0.9), b=_rows(0.4, 0.3), c=_rows(0.35, 0.31), d=_rows(0.6, 0.6))
-    return [case('two runs', dict(a=_rows(0.5), b=_rows(0.4)), 'b', 'The name of the best.'),
+    return [case('two runs', dict(a=_rows(2.5), b=_rows(2.4)), 'b', 'The name of the best.'),
             case('worse again', four, 'a', 'min over the rows of a run.'),
-            case('other values', dict(a=_rows(0.1, name='train/loss') + _rows(0.5), b=_rows(0.3)), 'b',
+            case('other values', dict(a=train, b=_rows(0.3), c=_rows(0.9)), 'b',
                  "Many rows have no 'valid/loss': row.get('valid/loss') gives None for them."),
             case('not finite', dict(a=_rows(None, None), b=_rows(None, 0.7)), 'b',
                  'None is what JSON has for nan: leave it out before you compare.'),
-            case('a loss of 0', dict(a=_rows(0.1), b=_rows(0.)), 'b', '0 is a value: ask `is not None`.'),
-            case('no numbers', dict(a=_rows(0.1, name='loss'), b=[]), None, 'Without a number: None.'),
-            case('no runs', {}, None, 'An empty list has no best run: None.')]
+            case('a loss of 0', dict(a=_rows(0.1), b=_rows(0.), c=_rows(0.9)), 'b', '0 is a value.'),
+            case('no numbers', dict(a=_rows(0.1, name='loss'), b=[]), None, 'Without a number: None.')]
 
 @check('a tracker of your own')
 def check_best_tracker(cls):  # A subclass of Tracker
     "Check a tracker that keeps the lowest validation loss"
+    keep = 'Override begin(self, config, step) and end rather than init and finish, or call super().'
     def case(name, told, want, hint, runs=1):
         def run(cls):
             tracker = cls()
             for _ in range(runs):
                 tracker.init(dict(lr=0.1))
+                require(tracker.busy, 'after init, the tracker is not busy', hint=keep)
                 require(getattr(tracker, 'best', None) is None, 'after init, best is not None',
                         hint='best is None until a loss was told, and each init begins a new record.')
                 for step,values in told: tracker.log(values, step)
-                require(hasattr(tracker, 'best'), 'there is no `best`', hint='begin sets it: self.best = None')
+                require(hasattr(tracker, 'best'), 'there is no `best`', hint='Set it in begin.')
                 got = None if tracker.best is None else tuple(tracker.best)
                 tracker.finish()
             mistakes = {'The pair is (loss, step).': want and want[::-1],
                         'nan is neither lower nor higher: leave it out.': (nan, told[0][0])}
             same(got, want, told, mistakes=mistakes)
-            require(not tracker.busy, 'after finish, the tracker is still busy',
-                    hint='Override begin and end rather than init and finish, or call super().')
+            require(not tracker.busy, 'after finish, the tracker is still busy', hint=keep)
         return Case(name, run, hint)
     v = 'valid/loss'
     return [case('one loss', [(7, {v: 0.5})], (0.5, 7), 'self.best = values["valid/loss"],step'),
-            case('three', [(7, {v: 0.5}), (15, {v: 0.3}), (23, {v: 0.4})], (0.3, 15), 'Keep the lowest.'),
+            case('three', [(7, {v: 2.5}), (15, {v: 0.}), (23, {v: 1.})], (0., 15), 'Keep the lowest.'),
             case('other values', [(0, dict(loss=0.01)), (7, {v: 0.5, 'train/loss': 0.1})], (0.5, 7),
                  'Not every call has a validation loss.'),
             case('nan', [(7, {v: nan}), (15, {v: 0.6}), (23, {v: nan})], (0.6, 15),

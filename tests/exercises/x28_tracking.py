@@ -88,6 +88,14 @@ class OldRecord(BestTracker):
     best = None
     def begin(self, config, step): pass
 
+class InitAlone(BestTracker):
+    def init(self, config=None, step=None): self.best = None
+
+class ByTruth(BestTracker):
+    def log(self, values, step):
+        loss = values.get('valid/loss')
+        if loss and loss == loss and (self.best is None or loss < self.best[0]): self.best = loss,step
+
 class NoSuper(BestTracker):
     def init(self, config=None, step=None):
         self.best,self.busy = None,True
@@ -102,5 +110,6 @@ EXERCISES = [
       (gives_the_loss, 'The name of the best')]),
     (check_best_tracker, [BestTracker, BestByInit, BestOfAll],
      [(OtherWayRound, '(loss, step)'), (Last, 'Keep the lowest'), (KeyNeeded, 'Not every call'),
-      (TakesNan, 'nan is neither'), (OldRecord, 'begins a new record'), (NoSuper, 'or call super()')]),
+      (TakesNan, 'nan is neither'), (OldRecord, 'begins a new record'), (NoSuper, 'or call super()'),
+      (InitAlone, 'or call super()'), (ByTruth, 'Keep the lowest')]),
 ]
