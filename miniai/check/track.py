@@ -15,8 +15,7 @@ def check_best_run(f):  # A function from runs, as `read_runs` gives them, to a 
         def by(key, pick=min):
             told = [run for run in runs if _losses(run)]
             return lambda: pick(told, key=key, default=dict(name=None))['name']
-        def of_all(run):
-            return min([v for r in run['rows'] for k,v in r.items() if 'loss' in k and v is not None])
+        def of_all(run): return min([v for r in run['rows'] for v in r.values() if v] + [inf])
         def no_zeros(run): return min([v for v in _losses(run) if v], default=inf)
         mistakes = {'0 is a value: ask `is not None`.': by(no_zeros),
                     "Only the validation loss counts: rows with 'valid/loss'.": by(of_all),
