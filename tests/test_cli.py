@@ -292,7 +292,7 @@ def test_runs_of_a_wrong_folder(miniai, tmp_path):
 
 
 def test_a_run_that_is_out_of_order_spoils_no_page(tmp_path):
-    rows = [dict(step=None, loss=1.), dict(step='4', loss=2.), dict(loss=3.), dict(step=1, loss=4.)]
+    rows = [dict(step=None, loss=1.), dict(step='4', loss=2.), dict(step=1, loss=4.)]
     write_run(tmp_path/'odd', rows)
     path = tmp_path/'odd/config.json'
     path.write_text(json.dumps(json.loads(path.read_text()) | dict(config='lr=0.1')))
