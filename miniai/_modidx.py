@@ -903,15 +903,16 @@ d = { 'settings': { 'branch': 'main',
                               'miniai.sched.sched_no': ('schedules.html#sched_no', 'miniai/sched.py')},
             'miniai.script': { 'miniai.script.(BatchSchedCB, EpochSchedCB).script': ( 'leaving.html#(batchschedcb, epochschedcb).script',
                                                                                       'miniai/script.py'),
-                               'miniai.script.(TrainCB, ProgressCB, LogCB, CheckpointCB, LRFinderCB, RecorderCB, NaNStopCB, ReplayCB).script': ( 'leaving.html#(traincb, '
-                                                                                                                                                 'progresscb, '
-                                                                                                                                                 'logcb, '
-                                                                                                                                                 'checkpointcb, '
-                                                                                                                                                 'lrfindercb, '
-                                                                                                                                                 'recordercb, '
-                                                                                                                                                 'nanstopcb, '
-                                                                                                                                                 'replaycb).script',
-                                                                                                                                                 'miniai/script.py'),
+                               'miniai.script.(TrainCB, ProgressCB, TrackerCB, HistogramsCB, CheckpointCB, LRFinderCB, RecorderCB, NaNStopCB, ReplayCB).script': ( 'leaving.html#(traincb, '
+                                                                                                                                                                   'progresscb, '
+                                                                                                                                                                   'trackercb, '
+                                                                                                                                                                   'histogramscb, '
+                                                                                                                                                                   'checkpointcb, '
+                                                                                                                                                                   'lrfindercb, '
+                                                                                                                                                                   'recordercb, '
+                                                                                                                                                                   'nanstopcb, '
+                                                                                                                                                                   'replaycb).script',
+                                                                                                                                                                   'miniai/script.py'),
                                'miniai.script.AccumulateCB.script': ('leaving.html#accumulatecb.script', 'miniai/script.py'),
                                'miniai.script.ClipGradCB.script': ('leaving.html#clipgradcb.script', 'miniai/script.py'),
                                'miniai.script.DeviceCB.script': ('leaving.html#devicecb.script', 'miniai/script.py'),

@@ -19,7 +19,7 @@ from .replay import NaNStopCB, ReplayCB
 from .resume import CheckpointCB
 from .sched import BaseSchedCB, BatchSchedCB, EpochSchedCB, OneCycle, ParamScheduler, RecorderCB
 from .steps import AccumulateCB, ClipGradCB
-from .track import LogCB
+from .track import HistogramsCB, TrackerCB
 
 # %% ../nbs/32_leaving.ipynb #0b812061
 _SCRIPT = '''"Written by `as_script`: the training of a miniai Learner in plain PyTorch"
@@ -120,8 +120,8 @@ def _call(names, f, *args):
 
 # %% ../nbs/32_leaving.ipynb #a90cbf33
 @patch
-def script(self:(TrainCB, ProgressCB, LogCB, CheckpointCB, LRFinderCB, RecorderCB, NaNStopCB, ReplayCB),
-           learn): return {}  # they answer what the loop does anyway, or only watch
+def script(self:(TrainCB, ProgressCB, TrackerCB, HistogramsCB, CheckpointCB, LRFinderCB, RecorderCB,
+                 NaNStopCB, ReplayCB), learn): return {}  # they do what the loop does anyway, or only watch
 
 @patch
 def script(self:DeviceCB, learn):

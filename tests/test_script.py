@@ -8,8 +8,9 @@ from torch import nn
 from torch.optim import lr_scheduler as lrs
 from miniai import losses, optim
 from miniai.learner import (
-    Accuracy, AccumulateCB, Callback, CheckpointCB, ClipGradCB, DeviceCB, Learner, LogCB, MetricsCB,
-    MomentumLearner, NaNStopCB, ProgressCB, ReplayCB, SaveBestCB, SingleBatchCB, TrainCB, TrainLearner)
+    Accuracy, AccumulateCB, Callback, CheckpointCB, ClipGradCB, DeviceCB, HistogramsCB, Learner, LogCB,
+    MetricsCB, MomentumLearner, NaNStopCB, ProgressCB, ReplayCB, SaveBestCB, SingleBatchCB, TrackerCB,
+    TrainCB, TrainLearner)
 from miniai.sched import (
     BatchSchedCB, EpochSchedCB, OneCycle, ParamScheduler, RecorderCB, annealer, combine_scheds, sched_cos,
     sched_exp, sched_lin, sched_no)
@@ -166,8 +167,8 @@ def test_batches_that_are_dictionaries_are_refused():
 
 
 def test_every_callback_says_its_lines_in_this_module():
-    for cls in (MetricsCB, ProgressCB, DeviceCB, ClipGradCB, AccumulateCB, LogCB, CheckpointCB,
-                ParamScheduler, OneCycle, BatchSchedCB, EpochSchedCB, RecorderCB):
+    for cls in (MetricsCB, ProgressCB, DeviceCB, ClipGradCB, AccumulateCB, LogCB, TrackerCB, HistogramsCB,
+                CheckpointCB, ParamScheduler, OneCycle, BatchSchedCB, EpochSchedCB, RecorderCB):
         assert cls.script.__module__ == 'miniai.script'
 
 
