@@ -496,7 +496,9 @@ def told_wandb(path):
     return name,config,rows,code
 
 
-def test_wandb_offline_holds_what_was_told(tmp_path, monkeypatch):
+def test_wandb_offline_holds_what_was_told(tmp_path, monkeypatch, request):
+    import wandb
+    request.addfinalizer(wandb.teardown)  # else its process lives on, and is taken for a worker of ours
     monkeypatch.setenv('WANDB_SILENT', 'true')
     def learner():
         learn = tracked(WandbTracker('lesson', mode='offline', dir=tmp_path))
