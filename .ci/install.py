@@ -21,7 +21,7 @@ def install():
     python = os.path.join(ROOT, '.venv', 'bin', 'python')
     subprocess.check_call([sys.executable, '-m', 'venv', os.path.join(ROOT, '.venv')])
     pip = [python, '-m', 'pip', 'install', '-q', '--disable-pip-version-check']
-    subprocess.check_call(pip + ['-c', 'constraints.txt', '-e', '.[dev,track]'], cwd=ROOT)
+    subprocess.check_call(pip + ['-c', 'constraints.txt', '-e', '.[dev,track,accel]'], cwd=ROOT)
     with open(MARK, 'w'): pass
     os.utime(MARK)
 
