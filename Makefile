@@ -51,7 +51,7 @@ train: .venv/.installed
 
 test: .venv/.installed
 	$(BIN)/ruff check -q .
-	$(TEST_ENV) $(BIN)/python -m pytest
+	$(TEST_ENV) $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 	$(TEST_ENV) $(BIN)/python tests/run_nbdev_test.py
 	$(BIN)/python tests/check_export.py
 

@@ -351,7 +351,7 @@ class ForAnotherLibrary:
     def on_epoch_end(self, learn): pass
 
 
-@pytest.mark.parametrize('cb', [ForAnotherLibrary(), print, lambda learn: None, Callback(), 3], ids=str)
+@pytest.mark.parametrize('cb', [ForAnotherLibrary(), print, lambda learn: None, Callback(), 3])
 def test_what_would_never_be_called_is_refused(cb):
     for f in (lambda: make([cb]), lambda: make().fit(1, cbs=[cb]),
               lambda: make().cbs.append(cb) or make([cb])):

@@ -182,7 +182,7 @@ def test_accuracy_of_each_pixel():
 @pytest.mark.parametrize('ms,named', [
     ((Accuracy(), Accuracy()), {}), ((Accuracy(),), dict(Accuracy=Accuracy())),
     ((F.mse_loss, F.mse_loss), {}),
-    *(((), {name: Accuracy()}) for name in ('loss', 'epoch', 'train', 'time', 'fit'))], ids=str)
+    *(((), {name: Accuracy()}) for name in ('loss', 'epoch', 'train', 'time', 'fit'))])
 def test_no_two_columns_have_one_name(ms, named):
     with pytest.raises(ValueError, match='is taken'): MetricsCB(*ms, **named)
 

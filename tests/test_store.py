@@ -72,7 +72,7 @@ def test_a_lock_ends_with_its_process(tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     class Another(Callback):
-        def before_batch(self, learn):
+        def before_epoch(self, learn):
             for same in tmp_path,tmp_path/'.',tmp_path/'..'/tmp_path.name:
                 with pytest.raises(RuntimeError, match='another run'): run(same)
             assert start(tmp_path).communicate()[1].strip().endswith('a folder of its own')
