@@ -28,7 +28,7 @@ endif
 # The tests must not depend on a network, a display, or on who else uses the cores.
 TEST_ENV := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 MPLBACKEND=agg
 
-.PHONY: help train test test-long bench records lessons export outputs hooks clean
+.PHONY: help train test test-long bench records lessons export outputs book hooks clean
 
 help:
 	@echo "make train [DATA=digits|clothes|mnist|fashion_mnist]   train a classifier; curves and predictions go to train.png"
@@ -39,6 +39,7 @@ help:
 	@echo "make lessons     open Jupyter on nbs/"
 	@echo "make export      write the package from the notebooks, and README's table of lessons"
 	@echo "make outputs     run every lesson top to bottom and keep its outputs in the notebook"
+	@echo "make book        the lessons as pages to read, in book/: contents, formulas, pictures; offline, nothing is run"
 	@echo "make hooks       git: merge notebooks cell by cell; no commit whose notebooks and package differ"
 	@echo "make clean       remove .venv and everything that was built"
 
@@ -74,10 +75,14 @@ export: .venv/.installed
 outputs: .venv/.installed
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python tests/run_lessons.py
 
+book: .venv/.installed
+	rm -rf book
+	$(BIN)/python tests/book.py book
+
 hooks: .venv/.installed
 	git config merge.nbdev-merge.name "merge notebooks cell by cell"
 	git config merge.nbdev-merge.driver ".venv/bin/nbdev_merge %O %A %B %P"
 	git config core.hooksPath .githooks
 
 clean:
-	rm -rf .venv .venv.lock build dist *.egg-info train.png .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv.lock build dist book *.egg-info train.png .pytest_cache .ruff_cache .hypothesis

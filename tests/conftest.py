@@ -1,6 +1,7 @@
 "What several tests need: pytest reads this file first; test modules import from it, never from each other"
-import ast, json, os, signal, subprocess, sys
+import ast, json, os, shutil, signal, subprocess, sys
 from pathlib import Path
+import pytest
 
 # Under nohup and in background jobs SIGINT is ignored, by our children too: tests of Ctrl-C need it heard.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -13,6 +14,11 @@ TOOLS = sorted((ROOT/'nbs/tools').glob('*.ipynb'))
 KITS = {'tools', 'check'}  # any lesson may use them
 DOORS = {'learner', 'imports', 'sgd'}  # by hand: they only hand names on
 COMMANDS = {'cli', 'lessons', 'runs'}  # by hand: the command line, which may use all
+
+CHROMIUM = shutil.which('chromium')
+ARGS = ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking',
+        '--disable-component-update', '--disable-sync',
+        '--no-first-run', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1']
 
 
 def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
@@ -60,6 +66,16 @@ def fresh(code, **kwargs):
     "Run code in an interpreter of its own"
     return subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=120,
                           **kwargs)
+
+
+@pytest.fixture
+def page():
+    "A page in Chromium, which finds nothing but this machine"
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        try: yield browser.new_page(viewport=dict(width=1400, height=1000))
+        finally: browser.close()
 
 
 class Plain:

@@ -11,32 +11,44 @@ RECORDS = ROOT/'tests/records.json'  # tests/records.py writes it
 PARTS = {1: 'Part 1. A training loop from nothing', 12: 'Part 2. Pictures and data',
          14: 'Part 3. The Learner',
          19: 'Part 4. Inside a network', 24: 'Part 5. At work'}
+TOOLS = 'Tools: general things that the lessons use; read them when curious'
+
+
+def about(path):
+    "A notebook in three words: its promise, the module that it exports, its minutes"
+    from tests.lessons import vitals
+    cells = json.loads(path.read_text(encoding='utf-8'))['cells']
+    promise = re.search(r'^> \*(.*)\*$', ''.join(cells[0]['source']) if cells else '', re.M)
+    exported = re.search(r'#\| default_exp (\S+)', '\n'.join(''.join(c['source']) for c in cells))
+    minutes = max(1, 5*round(vitals(path)['minutes']/5))
+    return promise[1] if promise else '',exported[1] if exported else '',minutes
 
 
 def row(path):
-    "A notebook in one row: its name, its promise, the module it exports, its minutes"
-    from tests.lessons import vitals
-    cells = json.loads(path.read_text(encoding='utf-8'))['cells']
-    promise = re.search(r'^> \*(.*)\*$', ''.join(cells[0]['source']), re.M)
-    exported = re.search(r'#\| default_exp (\S+)', '\n'.join(''.join(c['source']) for c in cells))
-    module,link = f'`{exported[1]}`' if exported else '',path.relative_to(ROOT).as_posix()
-    minutes = max(1, 5*round(vitals(path)['minutes']/5))
-    return f'| [{path.stem}]({link}) | {promise[1] if promise else ""} | {module} | {minutes} |'
+    promise,module,minutes = about(path)
+    link,module = path.relative_to(ROOT).as_posix(),module and f'`{module}`'
+    return f'| [{path.stem}]({link}) | {promise} | {module} | {minutes} |'
 
 
 def table(paths):
     return ['| | what you will have | module | minutes |', '| --- | --- | --- | --- |', *map(row, paths)]
 
 
+def parts(nbs):
+    "The parts of the course, each as its title and its notebooks; the tools are the last"
+    paths,starts = sorted(nbs.glob('[0-9][0-9]_*.ipynb')),[*PARTS, 100]
+    found = [(PARTS[first], [p for p in paths if first <= int(p.name[:2]) < last])
+             for first,last in zip(starts, starts[1:])]
+    found.append((TOOLS, sorted((nbs/'tools').glob('*.ipynb'))))
+    return [(title, some) for title,some in found if some]
+
+
 def lessons():
     "All that stands between the marks"
-    paths,starts = sorted((ROOT/'nbs').glob('[0-9]*.ipynb')),[*PARTS, 100]
     lines = []
-    for first,last in zip(starts, starts[1:]):
-        part = [p for p in paths if first <= int(p.name[:2]) < last]
-        if part: lines += [f'**{PARTS[first]}**', '', *table(part), '']
-    lines += ['**Tools**: general things that the lessons use; read them when curious', '',
-              *table(sorted((ROOT/'nbs/tools').glob('*.ipynb'))), '']
+    for title,paths in parts(ROOT/'nbs'):
+        head,colon,rest = title.partition(':')
+        lines += [f'**{head}**{colon}{rest}', '', *table(paths), '']
     return '\n'.join(lines)
 
 

@@ -4,17 +4,13 @@ and the page of `miniai runs`.
 The notebooks are copies in a temporary folder, and JupyterLab's settings are its own: neither the repository
 nor the user's are touched.
 """
-import importlib.util, math, os, re, shutil, signal, socket, subprocess, sys, time, urllib.request
+import importlib.util, math, os, re, signal, socket, subprocess, sys, time, urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 import nbformat, pytest
 from PIL import Image
-from tests.conftest import ROOT, write_run
+from tests.conftest import CHROMIUM, ROOT, write_run
 
-CHROMIUM = shutil.which('chromium')
-ARGS = ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking',
-        '--disable-component-update', '--disable-sync',
-        '--no-first-run', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1']
 MISSING = [m for m in ('playwright', 'jupyterlab', 'ipywidgets') if not importlib.util.find_spec(m)]
 # would ask, over the page
 SETTINGS = {'apputils-extension/notification': '{"fetchNews": "false", "checkForUpdates": false}',
@@ -107,15 +103,6 @@ def lab(tmp_path_factory):
                                                                 language='python')))
     nbformat.write(nb, home/'notebooks'/'learner.ipynb')
     with jupyter_lab(home) as url: yield url
-
-
-@pytest.fixture
-def page():
-    from playwright.sync_api import sync_playwright
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        try: yield browser.new_page(viewport=dict(width=1400, height=1000))
-        finally: browser.close()
 
 
 def errors(page): return page.locator('[data-mime-type="application/vnd.jupyter.stderr"]').all_text_contents()

@@ -6,7 +6,8 @@ from tests.conftest import LESSONS, ROOT, TOOLS, module_files
 
 # bookkeeping: URLs and version come from elsewhere; no exported line
 EXPORTED_BY_NBDEV_3 = {'_modidx.py', '__init__.py'}
-TARGETS = {'train', 'test', 'test-long', 'bench', 'records', 'lessons', 'export', 'outputs', 'hooks', 'clean'}
+TARGETS = {'train', 'test', 'test-long', 'bench', 'records', 'lessons', 'export', 'outputs', 'book',
+           'hooks', 'clean'}
 
 
 def run(*args, **kwargs):
