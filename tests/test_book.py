@@ -115,7 +115,8 @@ def test_notebooks_and_names_of_lessons_are_links_to_pages(tmp_path):
 
 def test_formulas_are_mathml(tmp_path):
     html = made(tmp_path, r'The slope $\frac{\partial u}{\partial w}$ of `$HOME`, and' '\n\n'
-                r'$$\begin{cases} 1 & u > 0 \\ 0 & \text{else} \end{cases}$$', r'## Why $\lambda$ & <em>so</em>?' '\n\n'
+                r'$$\begin{cases} 1 & u > 0 \\ 0 & \text{else} \end{cases}$$',
+                r'## Why $\lambda$ & <em>so</em>?' '\n\n'
                 r'\begin{pmatrix} a & b \end{pmatrix}')
     assert html.count('<math') == 4 + 1, 'a heading stands in the list of headings, too'
     check_links(tmp_path/'book')
