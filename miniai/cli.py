@@ -20,6 +20,12 @@ def _listed(names, n=12):
     return ', '.join(names[:n]) + (f' and {len(names)-n} more' if len(names) > n else '')
 
 
+def _folder(word):
+    "A path that ends in the folder's name, for . and .. too"
+    path = Path(word)
+    return path.resolve() if path.name in ('', '..') else path
+
+
 # ---- miniai train ------------------------------------------------------------------------------------------
 
 MODELS = 'mlp', 'cnn', 'resnet'
@@ -41,8 +47,18 @@ def _pictures(name):
             raise ValueError(f'{name} needs the columns image and label, whose classes have names; it has '
                              f'{_listed(dd["train"].features)}')
         columns = [dd[part].select_columns(['image', 'label']) for part in parts]
-        return *(Dataset(*collate_dict(ds)(list(ds))) for ds in columns),classes
+        train,valid = (Dataset(*collate_dict(ds)(list(ds))) for ds in columns)
     except (ValueError, TypeError, OSError, RuntimeError) as e: raise _Refused(e) from e
+    return *_fit_together(name, parts, train, valid),classes
+
+
+def _fit_together(name, parts, *sets):
+    "The two sets, if all pictures are labelled and of one shape"
+    for part,ds in zip(parts, sets):
+        if ds.y.min() < 0: raise _Refused(f'{name} has pictures without a label in {part}')
+    one,other = (f'{tuple(ds.x.shape[1:])} in {part}' for part,ds in zip(parts, sets))
+    if sets[0].x.shape[1:] == sets[1].x.shape[1:]: return sets
+    raise _Refused(f'the pictures of {name} must have one shape, and are {one}, {other}')
 
 
 def _model(name, x, n_out):
@@ -97,7 +113,7 @@ def _is_finished(out, settings, fresh):
 def _train(args):
     if not (os.environ.get('GOMP_SPINCOUNT') or os.environ.get('OMP_WAIT_POLICY')):
         os.environ['GOMP_SPINCOUNT'] = '1000'  # before torch: its threads else spin in each other's way
-    out = Path(args.out or f"runs/{args.data.replace('/', '-')}-{args.model}")
+    out = _folder(args.out or f"runs/{args.data.replace('/', '-')}-{args.model}")
     settings = {k: getattr(args, k) for k in SETTINGS}
     if _is_finished(out, settings, args.fresh):
         print(f'this run is finished, in {out}: see it by `miniai runs {out.parent}`, or add --fresh')
@@ -123,8 +139,12 @@ def _train(args):
     except KeyboardInterrupt:
         print(f'\nstopped. The same command goes on where the last checkpoint in {out} was', file=sys.stderr)
         return 130
+    last = learn.history[-1]
+    if not math.isfinite(last['loss']):
+        raise _Refused(f"the loss is {last['loss']}, so there is no model to keep: "
+                       f'begin anew at a lower rate, --lr {args.lr/10:g} --fresh', 1)
     learn.save(out/'model.pt')
-    print(f"{learn.history[-1]['accuracy']:.2%} of the pictures that it was not trained on are right. "
+    print(f"{last['accuracy']:.2%} of the pictures that it was not trained on are right. "
           f'The model is {out}/model.pt; `miniai runs {out.parent}` shows this run beside others')
     return 0
 
@@ -139,7 +159,8 @@ def _load(path):
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.resolve().parent))
     try: spec.loader.exec_module(module)
-    except SyntaxError as e: raise _Refused(f'{Path(e.filename).name}, line {e.lineno}: {e.msg}', 1) from e
+    except SyntaxError as e:
+        raise _Refused(f'{Path(e.filename or path).name}, line {e.lineno or 1}: {e.msg}', 1) from e
     except (Exception, SystemExit) as e:
         frames = traceback.extract_tb(e.__traceback__)
         lines = [f.lineno for f in frames if Path(f.filename) == path.resolve()]
@@ -152,13 +173,16 @@ def _check(args):
     from .lessons import exercises, mark
     from .tools.slips import near
     file,_,name = args.exercise.rpartition(':')
-    if not file: raise _Refused(f'{args.exercise} names no exercise: write FILE.py:NAME')
+    if not (file and name): raise _Refused(f'{args.exercise} names no exercise: write FILE.py:NAME')
     module,every = _load(Path(file)),exercises()
     if not hasattr(module, name):
         own = [n for n,o in vars(module).items() if getattr(o, '__module__', '') == module.__name__]
         raise _Refused(f'{file} has no {name}{near(name, own) or "; it has " + (_listed(own) or "nothing")}')
+    stems = {path.stem for _,path,_ in every}
+    if args.lesson and args.lesson not in stems:
+        like = near(args.lesson, stems) or ': write it as 11_training'
+        raise _Refused(f'{args.lesson} is not the name of a lesson with exercises{like}')
     if args.lesson: every = [found for found in every if found[1].stem == args.lesson]
-    if not every: raise _Refused(f'{args.lesson} is not the name of a lesson with exercises')
     ours = [found for found in every if found[0] == name]
     if not ours:
         of = args.lesson or 'the lessons'
@@ -191,7 +215,7 @@ def _lessons(args):
 # ---- miniai runs -------------------------------------------------------------------------------------------
 
 def _runs(args):
-    folder = Path(args.folder)
+    folder = _folder(args.folder)
     if not folder.is_dir(): raise _Refused(f'there is no folder {folder}')
     if (folder/'config.json').exists() and (folder/'log.jsonl').exists():
         raise _Refused(f'{folder} is one run: give the folder that it is in, {folder.parent}')
@@ -210,6 +234,12 @@ def _above_0(kind):
         return value
     convert.__name__ = kind.__name__
     return convert
+
+
+def _seed(text):
+    "For argparse: what torch takes"
+    if text.isdecimal() and int(text) < 2**63: return int(text)
+    raise argparse.ArgumentTypeError(f'must be a whole number from 0 to 2**63 - 1, got {text}')
 
 
 def _parser():
@@ -232,7 +262,8 @@ def _parser():
     add('--lr', default=0.01, type=_above_0(float), metavar='RATE',
         help='the highest learning rate (default: %(default)s)')
     add('--bs', default=64, type=_above_0(int), metavar='N', help='batch size (default: %(default)s)')
-    add('--seed', default=42, type=int, metavar='N', help='another one, another start (default: %(default)s)')
+    add('--seed', default=42, type=_seed, metavar='N',
+        help='another one, another start (default: %(default)s)')
     add('--out', metavar='FOLDER', help='for all that is written (default: runs/DATA-MODEL)')
     add('--fresh', action='store_true', help='remove the run that is in the folder, and begin anew')
     add = command('check', _check, 'mark an exercise that is in a file, as the check cell of its lesson does')

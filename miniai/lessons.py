@@ -110,6 +110,13 @@ def _beside(path, said):
     return target
 
 
+def _given(path):
+    "What was given before, by name. The file is there from the start: a copy that is stopped can go on"
+    if not path.exists(): write_safely(path, lambda f: f.write(b'{}'))
+    try: return dict(json.loads(path.read_text(encoding='utf-8')))
+    except (ValueError, TypeError): return {}  # torn: what differs is then put beside
+
+
 def copy_lessons(
     folder  # A folder of the reader's own
 )->dict:    # Names of files: 'new', 'updated' in place, and 'beside' those that the reader has changed
@@ -117,7 +124,8 @@ def copy_lessons(
     folder = Path(folder)
     if not (folder/GIVEN).exists() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f'{folder} is there, and is not a folder of lessons: give another name')
-    before = json.loads((folder/GIVEN).read_text(encoding='utf-8')) if (folder/GIVEN).exists() else {}
+    folder.mkdir(parents=True, exist_ok=True)
+    before = _given(folder/GIVEN)
     told,given,paths = dict(new=[], updated=[], beside=[]),{},notebooks()
     for path in paths:
         mine = folder/path.relative_to(paths[0].parent)

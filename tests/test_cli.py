@@ -1,5 +1,5 @@
 "`miniai` on the command line: its subcommands, exit codes, and what a user's mistake is told"
-import ast, json, math, os, re, signal, subprocess, sys, time
+import ast, importlib, json, math, os, re, signal, subprocess, sys, time
 from types import SimpleNamespace
 import pytest
 from fastcore.test import test_eq as same
@@ -71,6 +71,8 @@ def test_no_command_is_a_usage_error_and_gets_help(miniai):
     (['train', '--epochs', 'two'], "invalid int value: 'two'"),
     (['train', '--lr', '-1'], 'must be above 0, got -1'),
     (['train', '--lr', 'nan'], 'must be above 0, got nan'),
+    (['train', '--seed', '1e3'], 'must be a whole number from 0 to 2**63 - 1, got 1e3'),
+    (['train', '--seed', str(2**63)], 'must be a whole number from 0 to 2**63 - 1, got 9223372036854775808'),
     (['runs'], 'the following arguments are required: FOLDER')])
 def test_a_wrong_call_is_told_what_is_right(miniai, words, says):
     code,_,err = miniai(*words)
@@ -96,6 +98,8 @@ def test_check_marks_an_exercise(miniai, tmp_path):
 
 @pytest.mark.parametrize('word,code,says', [
     ('mine.py', 2, 'mine.py names no exercise: write FILE.py:NAME'),
+    ('mine.py:', 2, 'mine.py: names no exercise: write FILE.py:NAME'),
+    ('nul.py:matmul', 1, 'nul.py, line 1: source code string cannot contain null bytes'),
     ('your.py:matmul', 2, 'there is no file your.py'),
     ('mine.ipynb:matmul', 2, 'mine.ipynb is not a Python file'),
     ('mine.py:matmull', 2, 'mine.py has no matmull: did you mean matmul?'),
@@ -106,7 +110,8 @@ def test_check_marks_an_exercise(miniai, tmp_path):
     ('broken.py:matmul', 1, "broken.py, line 1: NameError: name 'tensor' is not defined"),
     ('leaves.py:matmul', 1, 'leaves.py, line 1: SystemExit: 3')])
 def test_check_says_what_is_wrong_with_its_argument(miniai, tmp_path, word, code, says):
-    files = dict(mine=RIGHT + 'class KeepBest: pass\ndef neerest(): pass\n', torn='x = 1\ndef matmul(a, b)\n',
+    files = dict(mine=RIGHT + 'class KeepBest: pass\ndef neerest(): pass\n',
+                 torn='x = 1\ndef matmul(a, b)\n', nul='x = 1\0\n',
                  broken='def f(): return tensor([1])\nx = f()\n', leaves='raise SystemExit(3)\n')
     for name,text in files.items(): (tmp_path/f'{name}.py').write_text(text, encoding='utf-8')
     (tmp_path/'mine.ipynb').write_text('{}', encoding='utf-8')
@@ -118,8 +123,26 @@ def test_check_takes_the_lesson_for_a_name_that_two_have(miniai, tmp_path):
     (tmp_path/'mine.py').write_text('class KeepBest: pass\n', encoding='utf-8')
     code,out,_ = miniai('check', 'mine.py:KeepBest', '--lesson', '26_keeping')
     assert code == 1 and out.startswith('the best weights, kept')
-    assert '99_x is not the name of a lesson' in miniai('check', 'mine.py:KeepBest', '--lesson', '99_x')[2]
+    for name,says in dict(x=': write it as 11_training', keeping=': did you mean 26_keeping?').items():
+        code,_,err = miniai('check', 'mine.py:KeepBest', '--lesson', name)
+        assert code == 2 and f'{name} is not the name of a lesson with exercises{says}' in err
     assert 'no exercise of 02_matmul' in miniai('check', 'mine.py:KeepBest', '--lesson', '02_matmul')[2]
+
+
+FIRST = {path.stem: (name, call) for name,path,call in reversed(EXERCISES) if path in LESSONS}
+
+
+@pytest.mark.parametrize('lesson', sorted(FIRST))
+def test_an_exercise_of_each_lesson_through_the_command(miniai, tmp_path, lesson):
+    "Its right answer and a wrong one, of those in tests/exercises"
+    name,call = FIRST[lesson]
+    known = importlib.import_module(f'tests.exercises.x{lesson}').EXERCISES
+    n = [check.__name__ for check,*_ in known].index(call.func.id)
+    for answer,want in ('[1][0]', 0), ('[2][0][0]', 1):
+        lines = f'from tests.exercises.x{lesson} import EXERCISES', f'{name} = EXERCISES[{n}]{answer}'
+        (tmp_path/'mine.py').write_text('\n'.join(lines), encoding='utf-8')
+        code,out,err = miniai('check', f'mine.py:{name}', '--lesson', lesson)
+        assert (code, err) == (want, '') and out, out
 
 
 def test_check_finds_what_is_beside_the_file(miniai, tmp_path):
@@ -227,6 +250,31 @@ def test_what_is_no_notebook_any_more_counts_as_changed(ours, tmp_path):
     (tmp_path/'mine/01_a.ipynb').write_text('torn', encoding='utf-8')
     notebook(ours/'01_a.ipynb', 'new')
     assert lessons.copy_lessons('mine')['beside'] and (tmp_path/'mine/01_a.ipynb').read_text() == 'torn'
+
+
+def test_a_copy_that_was_stopped_goes_on(ours, tmp_path, monkeypatch):
+    "Ctrl-C after the first of three; what is there is the reader's own from then on"
+    write,n = lessons.write_safely,[]
+    def stopped(*args):
+        n.append(args)
+        if len(n) > 2: raise KeyboardInterrupt
+        write(*args)
+    monkeypatch.setattr(lessons, 'write_safely', stopped)
+    with pytest.raises(KeyboardInterrupt): lessons.copy_lessons('yours')
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lessons, 'notebooks', lambda: sorted(ours.glob('0*')) + sorted(ours.glob('tools/*')))
+    notebook(tmp_path/'yours/01_a.ipynb', 'my own')
+    told = dict(new=['02_b.ipynb', 'tools/c.ipynb'], updated=[], beside=[f'01_a-{__version__}.ipynb'])
+    assert lessons.copy_lessons('yours') == told and said(tmp_path/'yours/01_a.ipynb') == 'my own'
+
+
+@pytest.mark.parametrize('torn', ['', '[1]', '{"01_a'])
+def test_nothing_is_lost_when_the_list_of_what_was_given_is_torn(ours, tmp_path, torn):
+    (tmp_path/'mine'/lessons.GIVEN).write_text(torn, encoding='utf-8')
+    notebook(ours/'01_a.ipynb', 'new')
+    assert lessons.copy_lessons('mine') == dict(NOTHING, beside=[f'01_a-{__version__}.ipynb'])
+    assert said(tmp_path/'mine/01_a.ipynb') == '01_a old'
 
 
 def test_lessons_go_into_no_folder_that_holds_other_things(miniai, tmp_path, ours):
@@ -418,6 +466,37 @@ def test_train_begins_anew_what_ended_before_its_first_checkpoint(miniai, tmp_pa
     assert miniai(*words)[0] == 0 and miniai('runs', '.')[0] == 0
     run, = data_of(tmp_path/'index.html')['runs']
     assert len(run['curves']['train/loss']['x']) == 1, 'not the rows of both'
+
+
+def test_train_into_the_folder_that_one_is_in(miniai, tmp_path, little, monkeypatch):
+    "Its run is called like the folder, and is found again"
+    (tmp_path/'mine').mkdir()
+    monkeypatch.chdir(tmp_path/'mine')
+    words = 'train', '--model', 'mlp', '--epochs', 1, '--out', '.'
+    assert miniai(*words)[0] == 0 and files(tmp_path) == {'mine'}
+    assert {'config.json', 'done.json', 'model.pt'} <= files(tmp_path/'mine')
+    assert miniai(*words)[1].startswith('this run is finished')
+    assert f'give the folder that it is in, {tmp_path}' in miniai('runs', '.')[2]
+    assert miniai('runs', '..')[0] == 0 and data_of(tmp_path/'index.html')['runs'][0]['name'] == 'mine'
+
+
+def test_train_keeps_no_model_of_a_loss_that_is_no_number(miniai, tmp_path, little):
+    words = 'train', '--model', 'mlp', '--epochs', 1, '--out', 'mine'
+    for _ in range(2):  # called again, it is told the same
+        code,out,err = miniai(*words, '--lr', 1e30)
+        assert code == 1 and 'begin anew at a lower rate, --lr 1e+29 --fresh' in err
+        assert 'of the pictures' not in out and not (tmp_path/'mine/model.pt').exists()
+    assert miniai(*words, '--fresh')[0] == 0 and (tmp_path/'mine/model.pt').exists()
+
+
+def test_train_looks_at_labels_and_shapes_first():
+    import torch
+    def ds(size, label): return SimpleNamespace(x=torch.zeros(4, 1, size, size), y=torch.full((4,), label))
+    assert len(cli._fit_together('mine', ['train', 'test'], ds(8, 0), ds(8, 1))) == 2
+    for other,says in ((ds(8, -1), 'mine has pictures without a label in test'),
+                       (ds(9, 1), r'one shape, and are \(1, 8, 8\) in train, \(1, 9, 9\) in test')):
+        with pytest.raises(cli._Refused, match=says):
+            cli._fit_together('mine', ['train', 'test'], ds(8, 0), other)
 
 
 def test_train_names_the_data_that_there_are(miniai, tmp_path):
