@@ -23,6 +23,7 @@ from .init import *
 from .sgd import *
 from .resnet import *
 from .augment import *
+from .accel import *
 import datasets
 from datasets import load_dataset
 from torch.nn import init
@@ -30,4 +31,4 @@ from torch.nn import init
 try:
     import torchvision.transforms as T, torchvision.transforms.functional as TF
     from torchvision.io import ImageReadMode, read_image
-except ImportError: pass
+except (ImportError, OSError, RuntimeError): pass  # not there, or made for another version of torch

@@ -1,5 +1,5 @@
 "What scripts and notebooks written for the course's package rely on: names, signatures, behaviour"
-import importlib, inspect, os, pickle, re, subprocess, sys, textwrap
+import importlib.util, inspect, os, pickle, re, subprocess, sys, textwrap
 from functools import partial
 from types import SimpleNamespace
 import fastcore.all as fc, pytest, torch, torch.nn.functional as F
@@ -28,7 +28,8 @@ NAMES = dict(
          'lsuv_init conv get_model',
     resnet='act_gr ResBlock',
     sgd='BaseSchedCB BatchSchedCB HasLearnCB RecorderCB EpochSchedCB',
-    augment='summary show_image_batch CapturePreds capture_preds rand_erase RandErase rand_copy RandCopy')
+    augment='summary show_image_batch CapturePreds capture_preds rand_erase RandErase rand_copy RandCopy',
+    accel='MixedPrecision')
 
 
 @pytest.mark.parametrize('module', NAMES)
@@ -48,20 +49,70 @@ def test_learner_gives_what_the_notebooks_take_and_accuracy():
     assert set(ml.__all__) == {*NAMES['learner'].split(), 'Accuracy'}
 
 
-IMPORTS = '''torch random math np mpl plt fc F nn tensor init optim lr_scheduler DataLoader default_collate
-    Path L load_dataset datasets itemgetter attrgetter partial wraps'''.split()
+THEIRS = dict(
+    torch='torch', random='random', math='math', np='numpy', mpl='matplotlib', plt='matplotlib.pyplot',
+    fc='fastcore.all', F='torch.nn.functional', nn='torch.nn', tensor='torch.tensor', init='torch.nn.init',
+    optim='torch.optim', lr_scheduler='torch.optim.lr_scheduler', DataLoader='torch.utils.data.DataLoader',
+    default_collate='torch.utils.data.default_collate', Path='pathlib.Path', L='fastcore.foundation.L',
+    load_dataset='datasets.load_dataset', datasets='datasets', itemgetter='operator.itemgetter',
+    attrgetter='operator.attrgetter', partial='functools.partial', wraps='functools.wraps')
+VISION = 'T TF read_image ImageReadMode'.split()
+
+
+def meant(path):
+    "What `path` is: a module, or a name in one"
+    try: return importlib.import_module(path)
+    except ImportError:
+        module,_,name = path.rpartition('.')
+        return getattr(importlib.import_module(module), name)
+
 
 def test_imports_hands_on_everything():
+    "Each name is the object that COMPAT section 11 says"
     given = {}
     exec('from miniai.imports import *', given)
-    wanted = [*IMPORTS, *(n for names in NAMES.values() for n in names.split())]
-    assert [n for n in wanted if n not in given] == []
-    import datasets
-    assert given['init'] is nn.init and given['conv'] is importlib.import_module('miniai.init').conv
-    assert given['datasets'] is datasets
-    assert given['DataLoader'] is torch.utils.data.DataLoader
-    assert given['Learner'] is Learner and given['lr_find'] is None
+    for name,path in THEIRS.items(): assert given[name] is meant(path), name
+    for module,names in NAMES.items():
+        for name in names.split():
+            if (module, name) != ('conv', 'conv'):  # the later one wins
+                assert given[name] is getattr(importlib.import_module(f'miniai.{module}'), name), name
     assert not hasattr(importlib.import_module('miniai.imports'), '__all__')
+
+
+def imports_again(monkeypatch, **modules):
+    "The module `imports`, run anew beside these modules of torchvision; an error in place of one is raised"
+    class Broken(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path=None, target=None):
+            if name == 'torchvision': raise modules['error']
+    for name in [n for n in sys.modules if n.partition('.')[0] == 'torchvision']:
+        monkeypatch.delitem(sys.modules, name)
+    if 'error' in modules: monkeypatch.setattr(sys, 'meta_path', [Broken(), *sys.meta_path])
+    for name,module in modules.items():
+        if name != 'error': monkeypatch.setitem(sys.modules, name.replace('_', '.'), module)
+    spec = importlib.util.spec_from_file_location('miniai.imports_again', ROOT/'miniai/imports.py')
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    return vars(again)
+
+
+def test_imports_hands_on_torchvision_where_it_is(monkeypatch):
+    functional,io = SimpleNamespace(hflip=1),SimpleNamespace(read_image=2, ImageReadMode=3)
+    transforms = SimpleNamespace(functional=functional, __path__=[])
+    top = SimpleNamespace(transforms=transforms, io=io, __path__=[])
+    given = imports_again(monkeypatch, torchvision=top, torchvision_transforms=transforms,
+                          torchvision_transforms_functional=functional, torchvision_io=io)
+    assert [given[n] for n in VISION] == [transforms, functional, 2, 3]
+
+
+FAILURES = (ModuleNotFoundError('No module named torchvision'), OSError('undefined symbol'),
+            RuntimeError('operator torchvision::nms does not exist'))
+
+
+@pytest.mark.parametrize('error', FAILURES, ids=lambda e: type(e).__name__)
+def test_imports_does_without_torchvision(monkeypatch, error):
+    "Where it is not installed, or was made for another torch: then its own import fails in many ways"
+    given = imports_again(monkeypatch, error=error)
+    assert not set(VISION) & set(given) and given['Learner'] is Learner
 
 
 def test_the_package_itself_gives_nothing():
@@ -74,7 +125,7 @@ def test_the_package_itself_gives_nothing():
 def test_modules_in_the_order_of_the_notebooks():
     "No name of a later module overwrites another one's"
     seen = {}
-    for name in 'datasets conv learner activations init sgd resnet augment training'.split():
+    for name in 'datasets conv learner activations init sgd resnet augment accel training'.split():
         m = importlib.import_module(f'miniai.{name}')
         if name == 'init': del seen['conv']  # the one name with two meanings: the second wins
         for n in m.__all__: assert seen.setdefault(n, getattr(m, n)) is getattr(m, n), n
@@ -82,6 +133,9 @@ def test_modules_in_the_order_of_the_notebooks():
 
 def test_the_bare_names_are_none_and_the_methods_there():
     assert ml.lr_find is None and callable(Learner.lr_find)
+    for name in 'summary', 'show_image_batch', 'capture_preds':
+        assert getattr(importlib.import_module('miniai.augment'), name) is None
+        assert callable(getattr(Learner, name)) and callable(getattr(TrainLearner, name))
 
 
 SIGNATURES = {
@@ -117,6 +171,7 @@ SIGNATURES = {
     'augment.Learner.show_image_batch': '(self, max_n=9, cbs=None, **kwargs)',
     'augment.Learner.capture_preds': '(self, cbs=None, inps=False)', 'augment.CapturePreds': '()',
     'augment.rand_erase': '(x, pct=0.2, max_num=4)', 'augment.rand_copy': '(x, pct=0.2, max_num=4)',
+    'accel.MixedPrecision': '(n_inp=1)', 
     'augment.RandErase': '(pct=0.2, max_num=4)', 'augment.RandCopy': '(pct=0.2, max_num=4)',
     'sgd.BaseSchedCB': '(sched)', 'sgd.BatchSchedCB': '(sched)', 'sgd.EpochSchedCB': '(sched)',
     'activations.set_seed': '(seed, deterministic=False)', 'activations.Hook': '(m, f)',
@@ -206,6 +261,27 @@ class OwnMomentum(OwnSGD):
         p -= self.lr*p.grad_avg
 
 
+class OwnRMSProp(OwnSGD):
+    def __init__(self, params, lr, wd=0., sqr_mom=0.99, eps=1e-5):
+        super().__init__(params, lr=lr, wd=wd)
+        self.sqr_mom,self.eps = sqr_mom,eps
+    def opt_step(self, p):
+        if not hasattr(p, 'sqr_avg'): p.sqr_avg = p.grad**2
+        p.sqr_avg = p.sqr_avg*self.sqr_mom + p.grad**2*(1-self.sqr_mom)
+        p -= self.lr*p.grad/(p.sqr_avg.sqrt() + self.eps)
+
+class OwnAdam(OwnSGD):
+    def __init__(self, params, lr, wd=0., beta1=0.9, beta2=0.99, eps=1e-5):
+        super().__init__(params, lr=lr, wd=wd)
+        self.beta1,self.beta2,self.eps = beta1,beta2,eps
+    def opt_step(self, p):
+        if not hasattr(p, 'avg'): p.avg,p.sqr_avg = torch.zeros_like(p.grad),torch.zeros_like(p.grad)
+        p.avg = self.beta1*p.avg + (1-self.beta1)*p.grad
+        p.sqr_avg = self.beta2*p.sqr_avg + (1-self.beta2)*p.grad**2
+        avg,sqr_avg = p.avg/(1 - self.beta1**(self.i+1)),p.sqr_avg/(1 - self.beta2**(self.i+1))
+        p -= self.lr*avg/(sqr_avg + self.eps).sqrt()
+
+
 class Multiclass:
     "With the interface of torcheval's metrics"
     def __init__(self, device=None): self.reset()
@@ -262,7 +338,8 @@ def test_metrics_print_without_a_progress_bar(capsys):
     assert capsys.readouterr().out.startswith("{'loss': '")
 
 
-@pytest.mark.parametrize('opt_func', [OwnSGD, OwnMomentum, partial(OwnMomentum, mom=0.5), optim.SGD,
+@pytest.mark.parametrize('opt_func', [OwnSGD, OwnMomentum, partial(OwnMomentum, mom=0.5),
+                                      OwnRMSProp, partial(OwnAdam, beta1=0.95), optim.SGD,
                                       partial(optim.AdamW, betas=(0.9, 0.95), eps=1e-5)])
 @pytest.mark.parametrize('cls', [Learner, TrainLearner])
 def test_optimizers_of_the_notebooks(opt_func, cls):
@@ -668,8 +745,9 @@ def test_a_whole_learner_model_pickles():
 
 # -- our callbacks with a learner of a notebook's own
 
-LEARNER_MODULES = 'loop metrics looking sched activations keep resume track steps replay init'.split()
-OURS_ONLY = {'AccumulateCB', 'CheckpointCB', 'ReplayCB'}  # they say so
+LEARNER_MODULES = '''loop metrics looking sched activations init augment keep resume track steps replay
+                     accel'''.split()
+OURS_ONLY = {'AccumulateCB', 'CheckpointCB', 'ReplayCB', 'ProfileCB'}  # they say so
 
 
 def public_callbacks():
@@ -695,6 +773,7 @@ def made(name, cls, folder):
         TrackerCB=lambda: cls(LocalTracker(folder, 'run'), every=1), HistogramsCB=lambda: cls(2),
         AccumulateCB=lambda: cls(2), ClipGradCB=lambda: cls(0.1), LimitCB=lambda: cls(steps=8),
         BatchTransformCB=lambda: cls(lambda b: (b[0]*2, b[1])),
+        CompileCB=lambda: cls('eager'), AccelerateCB=lambda: cls(mixed_precision='no'),
         MetricsCB=lambda: cls(Accuracy()), ProgressCB=lambda: cls(plot=True), DeviceCB=lambda: cls('cpu'))
     return with_arguments.get(name, cls)()
 
@@ -704,10 +783,11 @@ def test_each_of_our_callbacks_works_with_any_learner(name, tmp_path, capsys):
     "With one that has what COMPAT section 4 promises and no more, as with ours; or it says what it needs"
     import matplotlib.pyplot as plt
     cls,results = public_callbacks()[name],[]
+    trains = issubclass(cls, TrainCB)
     for learner in Learner, Stranger, OwnLearner:
         folder = tmp_path/learner.__name__
         folder.mkdir()
-        cbs = [TrainCB()]*(name != 'TrainCB') + [MetricsCB(), made(name, cls, folder)]
+        cbs = [TrainCB()]*(not trains) + [MetricsCB(), made(name, cls, folder)]
         if name == 'HistogramsCB': cbs.append(TrackerCB(LocalTracker(folder, 'run')))
         learn = learner(get_model(), dls(), F.cross_entropy, 0.2, cbs)
         if learner is not Learner and name in OURS_ONLY:
