@@ -6,7 +6,7 @@
 __all__ = ['ProfileCB', 'PrefetchDL', 'MixedPrecision', 'CompileCB']
 
 # %% ../nbs/33_accelerate.ipynb #acc00003
-import warnings
+import os, warnings
 from functools import partial
 import torch
 from .loop import Callback, Order, TrainCB, def_device, to_device
@@ -58,6 +58,7 @@ class ProfileCB(Callback):
     def _next(self, learn):  # a batch begins: the first that is measured, or the first that is not any more
         self.seen += 1
         if self.seen == self.skip + 1:
+            os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # or it writes notes to stderr
             self.prof = torch.profiler.profile()  # of the CPU, and of a GPU where there is one
             self.prof.start()
         with torch.profiler.record_function('miniai|batch|'): pass
@@ -172,15 +173,16 @@ class MixedPrecision(TrainCB):
                                  'dtype=torch.bfloat16 asks for 16 bits there too')
         self.autocast,scales = partial(torch.autocast, kind, dtype, enabled=on),on and dtype == torch.float16
         if scales and hasattr(type(learn), 'backward'):
-            raise TypeError(f'{type(learn).__name__} has its own backward, and float16 needs one that scales '
-                            'the loss: use Learner, or dtype=torch.bfloat16')
-        self.scaler,self.skipped = torch.amp.GradScaler(kind, enabled=scales),0
+            scales = warnings.warn(f'{type(learn).__name__} has its own backward, which does not scale the loss'
+                                   ': small gradients are lost. Use Learner, or dtype=torch.bfloat16')
+        self.scaler,self.skipped = torch.amp.GradScaler(kind, enabled=bool(scales)),0
 
     def before_batch(self, learn):
         self.context = self.autocast()
         self.context.__enter__()
     def _leave(self):
-        if self.context is not None: self.context = self.context.__exit__(None, None, None)
+        if self.context is not None: self.context.__exit__(None, None, None)
+        self.context = None
 
     def after_loss(self, learn): self._leave()  # gradients have the types of the forward pass by themselves
     def backward(self, learn): self.scaler.scale(learn.loss).backward()
