@@ -187,7 +187,6 @@ class _Patches(nn.Module):
     def __init__(self, pct:float=0.2, max_num:int=4, generator=None):
         super().__init__()
         self.pct,self.max_num,self.generator = pct,max_num,generator
-
     def forward(self, batch):
         return _on_pictures(lambda x: self.change(x.clone(), self.pct, self.max_num, self.generator), batch)
 
@@ -242,7 +241,8 @@ class AffineBatch(nn.Module):
         return torch.where((p < self.p)[:, None, None], flips @ zooms @ turns @ moves, torch.eye(3))
 
     def forward(self, batch): return _on_pictures(self._mapped, batch)
-
+    def extra_repr(self):
+        return ', '.join(f'{k}={getattr(self, k)}' for k in 'flip rotate scale translate p size'.split())
     def _mapped(self, x):
         n,c,h,w = x.shape
         size,m = self.size or (h, w),self.matrices(n, h, w)

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
-import re, numpy as np, torch, torch.nn.functional as F, torch.utils.data as torch_data
+import copy, re, numpy as np, torch, torch.nn.functional as F, torch.utils.data as torch_data
 from PIL import Image, ImageOps
 from torch import nn
 from . import augment
@@ -148,7 +148,6 @@ class BlockDataset(torch_data.Dataset):
         for f in self.get_x,*self.tfms:
             x = _called(f, x, self.items[i])
             yield f,x
-
     def __len__(self): return len(self.items)
     def __getitem__(self, i): return [x for _,x in self.steps(i)][-1],self.targets[i]
     def __getitems__(self, idxs):
@@ -180,7 +179,6 @@ class BlockLoaders(DataLoaders):
     def __init__(self, train, valid, vocab):
         super().__init__(train, valid)
         self.vocab = vocab
-
     classes = property(lambda self: self.vocab)
     def show_batch(self,
         max_n:int=9,      # How many pictures
@@ -239,7 +237,9 @@ def _story(block, source, n):
     def short(item): return _text(item).removeprefix(f'{_text(source).rstrip("/")}/')
     items = list(block.get_items(source))
     yield 'get_items',f'{len(items)} items, the first is {next(map(short, items), None)}'
-    dls = block.dataloaders(source, n)
+    known = copy.copy(block)
+    known.get_items = lambda source: items  # one look at the folder is enough
+    dls = known.dataloaders(source, n)
     ds,valid,vocab = dls.train.dataset,dls.valid.dataset,dls.vocab
     yield 'splitter',f'{_name(block.splitter)}: {len(ds)} to train on, {len(valid)} to validate on'
     yield 'get_y',f'{block.get_y(ds.items[0])!r} for {short(ds.items[0])}, target {_brief(ds.targets[0])}'
@@ -268,7 +268,7 @@ class DataBlock:
             if not callable(f): raise TypeError(f'{name} must be a function, got {f!r:.60}')
         self.get_items,self.splitter,self.get_y,self.get_x = get_items,splitter,get_y,get_x
         self.item_tfms,self.batch_tfms,self.skip_broken = _each(item_tfms),_each(batch_tfms),skip_broken
-
+    def __repr__(self): return f'DataBlock({", ".join(f"{k}={_name(v)}" for k,v in vars(self).items())})'
     def datasets(self, source):
         "A data set to train on, one to validate on, and the names of the classes"
         items = list(self.get_items(source))

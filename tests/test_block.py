@@ -461,7 +461,7 @@ def said(capsys, *args, **kwargs):
 
 def test_summary_shows_what_comes_out_of_each_step(named, capsys):
     state = torch.get_rng_state()
-    lines = said(capsys, named, batch_tfms=AffineBatch(size=12))
+    lines = said(capsys, named, batch_tfms=AffineBatch(rotate=8, size=12))
     assert torch.equal(torch.get_rng_state(), state)
     steps = 'get_items splitter get_y classes get_x item_tfms collate batch_tfms collate batch_tfms'.split()
     assert [line.split()[0] for line in lines] == steps
@@ -469,15 +469,31 @@ def test_summary_shows_what_comes_out_of_each_step(named, capsys):
     assert '32 to train on, 8 to validate on' in lines[1]
     assert lines[3].endswith('4: a, b, c, d') and 'load_image: float32 (3, ' in lines[4]
     assert lines[5].endswith('float32 (3, 16, 16)')
-    for i,part in (6, 'training'),(8, 'validation'):
+    for i,part,turn in (6, 'training', '8'),(8, 'validation', '0.0'):
         assert lines[i].endswith(f'float32 (4, 3, 16, 16), int64 (4,), for {part}')
-        assert 'AffineBatch(): float32 (4, 3, 12, 12) from 0.' in lines[i+1]
+        assert f'AffineBatch(flip=0.0, rotate={turn}, scale=(1.0, 1.0), ' in lines[i+1]
+        assert 'size=(12, 12)): float32 (4, 3, 12, 12) from 0.' in lines[i+1]
         assert lines[i+1].endswith(', on cpu')
     lines = said(capsys, f'{named}/', get_y=lambda o: 0.5)
     assert 'the first is part0/a_00.png' in lines[0] and 'target float32 ()' in lines[2]
     assert not any(line.startswith('classes') for line in lines) and 'none: ' in lines[-1]
     lines = said(capsys, named, get_y=RegexLabeller(r'^(.+)_\d+\.png$'))  # of the whole path
     assert f"'{named.as_posix()}/part" in lines[2] and f'4: {named.as_posix()}/part0/a, ' in lines[3]
+
+
+def test_summary_lists_the_folder_once(named, capsys):
+    listed = []
+    def get_items(folder):
+        listed.append(folder)
+        return get_image_files(folder)
+    assert 'batch_tfms' in said(capsys, named, get_items=get_items)[-1] and listed == [named]
+
+
+def test_a_block_prints_what_it_was_given():
+    text = repr(DataBlock(get_y=NAMED, item_tfms=Resize(16), batch_tfms=AffineBatch(flip=0.5)))
+    assert text.startswith('DataBlock(get_items=get_image_files, splitter=RandomSplitter(valid_pct=0.2, ')
+    for part in f'get_y={NAMED!r}','get_x=load_image','item_tfms=[Resize(size=16','[AffineBatch(flip=0.5, ':
+        assert part in text
 
 
 def test_summary_says_why_there_is_no_batch(named, capsys, tmp_path):
