@@ -7,6 +7,7 @@ the colours; book.html and book.css, beside this file, are the page. A formula b
 draw by themselves, and a picture is inside its page: whoever reads asks nobody for anything.
 """
 import base64, re, sys
+from collections import Counter
 from pathlib import Path
 import jinja2, nbformat
 from latex2mathml.converter import convert
@@ -98,6 +99,16 @@ class Page:
         return Markup(f'<img src="data:{usable[0]};base64,{data.strip()}" alt="what the code above draws">')
 
 
+def distinct(html):
+    "A heading that says what one before it said gets an anchor of its own"
+    seen = Counter()
+    def numbered(m):
+        seen[m[2]] += 1
+        anchor = m[2] if seen[m[2]] == 1 else f'{m[2]}-{seen[m[2]]}'
+        return f'{m[1]}{anchor}{m[3]}{anchor}"'
+    return re.sub(r'(<h[1-6] id=")([^"]*)(">.*?href="#)\2"', numbered, html, flags=re.S)
+
+
 def sections(html):
     "The headings in a page, each with its anchor"
     found = re.findall(r'<h2 id="(.*?)">(.*?)<a class="anchor-link"', html, re.S)
@@ -126,7 +137,7 @@ def make_book(folder, nbs=ROOT/'nbs'):
     def page(name, path):
         try:
             made = Page(path, name, names)
-            made.html = Markup(template.render(page=made, body=True))
+            made.html = Markup(distinct(template.render(page=made, body=True)))
             return made
         except (Slip, InvalidNotebook) as e: raise Slip(f'{path}: {e}') from None
     contents = [(part, [page(*item) for item in some.items()]) for part,some in named]

@@ -113,6 +113,13 @@ def test_notebooks_and_names_of_lessons_are_links_to_pages(tmp_path):
     assert not [h for h in hrefs if '03' in h]
 
 
+def test_headings_that_say_the_same_are_two_places(tmp_path):
+    made(tmp_path, '## Two', '## Two <em>or</em> three', '## Two')
+    page = check_links(tmp_path/'book')['02_two.html']
+    assert page.ids == ['Two', 'Two-2', 'Two-or-three', 'Two-3']
+    assert [h for h in page.hrefs if h.startswith('#Two')][:3] == ['#Two-2', '#Two-or-three', '#Two-3']
+
+
 def test_formulas_are_mathml(tmp_path):
     html = made(tmp_path, r'The slope $\frac{\partial u}{\partial w}$ of `$HOME`, and' '\n\n'
                 r'$$\begin{cases} 1 & u > 0 \\ 0 & \text{else} \end{cases}$$',
@@ -250,32 +257,60 @@ def formulas(path):
     return len(re.findall(r'\$\$.+?\$\$|\$[^$]+\$', re.sub(r'```.*?```|`[^`]*`', '', text, flags=re.S), re.S))
 
 
-@pytest.mark.long
-@needs_browser
-def test_every_page_in_a_browser(folder, page):
-    trouble,asked = [],[]
-    page.on('console', lambda m: trouble.append(m.text))
-    page.on('pageerror', lambda e: trouble.append(str(e)))
-    page.on('requestfailed', lambda r: trouble.append(r.url))
-    page.on('request', lambda r: asked.append(r.url))
+@pytest.fixture
+def faults(page):
+    "A function of a file: opens it, wide and bright, then narrow and dark, and gives what is wrong with it"
     page.context.set_offline(True)
-    for name,path in zip(['index.html', *NAMES], [None, *LESSONS, *TOOLS]):
-        for width,scheme in (1400,'light'),(390,'dark'):
+    found = []
+    page.on('console', lambda message: found.append(f'the console says {message.text}'))
+    page.on('pageerror', lambda error: found.append(f'an error: {error}'))
+    page.on('request', lambda r: r.url.startswith(('file:', 'data:')) or found.append(f'asks for {r.url}'))
+    page.on('requestfailed', lambda r: found.append(f'does not get {r.url}'))
+    def look(path):
+        found.clear()
+        for width,scheme in (1400, 'light'),(390, 'dark'):
             page.set_viewport_size(dict(width=width, height=844))
             page.emulate_media(color_scheme=scheme)
-            page.goto((folder/name).as_uri())
-            assert page.evaluate('document.documentElement.scrollWidth') <= width, f'{name} at {width}'
-            assert page.evaluate('[...document.images].every(im => im.complete && im.naturalWidth > 0)'), name
-        assert not re.search(r'\$|\\[a-zA-Z]+', page.evaluate(TEXT)), name
-        if path is None: continue
-        sizes = page.evaluate(SIZES)
-        assert len(sizes) == formulas(path) and all(size > 3 for size in sizes), name
+            page.goto(path.as_uri())
+            wide = page.evaluate('document.documentElement.scrollWidth')
+            if wide > width: found.append(f'{wide} pixels wide in a window of {width}')
+            if not page.evaluate('[...document.images].every(im => im.complete && im.naturalWidth > 0)'):
+                found.append('a picture is missing')
+        left = re.search(r'\$.*|\\[a-zA-Z]+.*', page.evaluate(TEXT))
+        if left: found.append(f'not drawn: {left[0]}')
+        if not all(width > 3 for width in page.evaluate(SIZES)): found.append('an empty formula')
+        return list(found)
+    return look
+
+
+@pytest.mark.long
+@needs_browser
+def test_every_page_in_a_browser(folder, page, faults):
+    assert faults(folder/'index.html') == []
+    for name,path in zip(NAMES, LESSONS + TOOLS):
+        assert (name, faults(folder/name)) == (name, [])
+        assert len(page.evaluate(SIZES)) == formulas(path), name
         folds = page.locator('details.folded')
-        hidden = [c for c in cells(path) if c['metadata'].get('jupyter', {}).get('source_hidden')]
-        assert folds.count() == len(hidden), name
+        folded = [c for c in cells(path) if c['metadata'].get('jupyter', {}).get('source_hidden')]
+        assert folds.count() == len(folded), name
         for fold in folds.all():
             assert not fold.locator('pre').is_visible()
             fold.locator('summary').click()
             assert fold.locator('pre').is_visible()
-    assert trouble == []
-    assert not [url for url in asked if not url.startswith((folder.as_uri(), 'data:'))]
+
+
+BAD = {'<img src="gone.png">': 'does not get .*gone.png', '<img src="data:,">': 'a picture is missing',
+       '<script src="https://example.org/a.js"></script>': 'asks for https://example.org/a.js',
+       '<script>gone()</script>': 'an error: gone is not defined', 'so $x^2$': r'not drawn: \$x',
+       r'so \frac{1}{2}': r'not drawn: \\frac', '<p style="width: 500px">wide</p>': 'in a window of 390',
+       '<math></math>': 'an empty formula'}
+
+
+@pytest.mark.long
+@needs_browser
+def test_the_browser_sees_what_it_looks_for(tmp_path, faults):
+    path = tmp_path/'a.html'
+    for bad,said in ({'<img src="data:image/png;base64,' + PNG + '"><code>$x</code>': None} | BAD).items():
+        path.write_text(f'<!DOCTYPE html><link rel="icon" href="data:,"><main>{bad}</main>', encoding='utf-8')
+        found = faults(path)
+        assert any(re.search(said, fault) for fault in found) if said else found == [], (bad, found)
