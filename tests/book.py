@@ -14,6 +14,7 @@ from latex2mathml.converter import convert
 from markupsafe import Markup
 from nbconvert.filters import Highlight2HTML, ansi2html
 from nbconvert.filters.markdown_mistune import InvalidNotebook, IPythonRenderer, MarkdownWithMath
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from pygments.formatters import HtmlFormatter
 
 HERE = Path(__file__).parent
@@ -21,7 +22,7 @@ ROOT = HERE.parent
 NAME = re.compile(r'(?<![\w/.])(?:\d\d_[a-z]+|tools/[a-z]+)\b(?!\.\w)')  # of a lesson or a tool
 LEFT_ALONE = re.compile(r'(<a\b.*?</a>|<pre\b.*?</pre>|<math\b.*?</math>|<[^>]*>)', re.S)
 RICHEST = 'text/html', 'text/markdown', 'image/svg+xml', 'image/png', 'image/jpeg', 'text/plain'
-color = Highlight2HTML(pygments_lexer='python3')
+color,whole_streams = Highlight2HTML(pygments_lexer='python3'),CoalesceStreamsPreprocessor()
 
 
 class Slip(Exception):
@@ -34,6 +35,8 @@ def formula(tex, display):
     except Exception as e: raise Slip(f'the formula {tex!r}: {type(e).__name__} {e}') from None
     unknown = re.search(r'\\\w*', found)
     if unknown: raise Slip(f'the formula {tex!r}: {unknown[0]} is not known')
+    # without a font for mathematics the bar of a root would lie on its n, which then looks like a pi
+    found = found.replace('<msqrt>', '<msqrt><mspace height="0.8em"></mspace>')
     return found.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', '')  # HTML needs none
 
 
@@ -54,7 +57,7 @@ class Page:
     "What book.html asks for when it writes the page of a notebook"
     def __init__(self, path, name, names):
         from tests.readme import about
-        try: self.cells = nbformat.read(path, as_version=4).cells
+        try: self.cells = whole_streams.preprocess(nbformat.read(path, as_version=4), {})[0].cells
         except Exception as e: raise Slip(f'this is not a notebook: {type(e).__name__} {e}') from None
         self.promise,_,self.minutes = about(path)
         self.path,self.name,self.names = path,name,names

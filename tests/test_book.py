@@ -123,10 +123,11 @@ def test_headings_that_say_the_same_are_two_places(tmp_path):
 def test_formulas_are_mathml(tmp_path):
     html = made(tmp_path, r'The slope $\frac{\partial u}{\partial w}$ of `$HOME`, and' '\n\n'
                 r'$$\begin{cases} 1 & u > 0 \\ 0 & \text{else} \end{cases}$$',
-                r'## Why $\lambda$ & <em>so</em>?' '\n\n'
+                r'## Why $\lambda$ & <em>so</em>?' '\n\n' r'$\sqrt n$' '\n\n'
                 r'\begin{pmatrix} a & b \end{pmatrix}')
-    assert html.count('<math') == 4 + 1, 'a heading stands in the list of headings, too'
+    assert html.count('<math') == 5 + 1, 'a heading stands in the list of headings, too'
     check_links(tmp_path/'book')
+    assert '<msqrt><mspace height="0.8em"></mspace><mi>n</mi></msqrt>' in html, 'its bar is above the n'
     assert '<mfrac>' in html and '$HOME' in html
     assert not re.search(r'\$(?!HOME)|\\[a-z]', html)
 
@@ -179,6 +180,11 @@ def test_outputs_are_shown_as_they_are_stored(tmp_path):
                  '<td>9', PNG, 'Button()', '<strong>in</strong> <math', 'data:image/svg+xml;base64,PHN2Zy8+'):
         assert said in html
     assert '>no<' not in html and '<script' not in html
+
+
+def test_what_was_printed_piece_by_piece_is_one_piece(tmp_path):
+    pieces = [new_output('stream', text=text) for text in ('one\n', 'two\n')]
+    assert '<pre class="stdout">one\ntwo\n</pre>' in made(tmp_path, ('1', pieces))
 
 
 def test_a_notebook_that_was_not_run_says_so(tmp_path):
