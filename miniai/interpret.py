@@ -282,7 +282,7 @@ def cross_fit(
         raise TypeError(f'train must be a function that makes and trains a Learner, got {kind(train)}')
     if not hasattr(ds, '__getitem__'): raise TypeError(f'ds must be a data set, got {kind(ds)}')
     if n_folds > len(ds): raise ValueError(f'n_folds={n_folds} is more than the {len(ds)} samples')
-    order,folds,last = torch.randperm(len(ds), generator=torch.Generator().manual_seed(seed)),[],None
+    order,folds,models = torch.randperm(len(ds), generator=torch.Generator().manual_seed(seed)),[],[]
     for fold in order.tensor_split(n_folds):
         rest,held_out = order[~torch.isin(order, fold)],Subset(ds, fold.tolist())
         learn = train(Subset(ds, rest.tolist()), held_out)
@@ -290,9 +290,9 @@ def cross_fit(
         if getattr(valid, 'dataset', None) is not held_out:
             raise TypeError('train must return a Learner whose dls.valid is a loader of the second data set, '
                             f'got {kind(learn)} with {kind(valid)}')
-        if learn.model is last: raise ValueError('train must make a new model each time')
+        if any(learn.model is m for m in models): raise ValueError('train must make a new model each time')
         folds.append(Interpretation.from_learner(learn, names=names))
-        last = learn.model
+        models.append(learn.model)
     whole,back = folds[-1],order.argsort()
     for name in 'probs', 'targets', 'losses':
         setattr(whole, name, torch.cat([getattr(fold, name) for fold in folds])[back])

@@ -79,6 +79,7 @@ class LocalTracker(Tracker):
         (self.path/'done.json').unlink(missing_ok=True)
         if not (self.path/'config.json').exists():
             self._write('config.json', dict(name=self.run, started=_now(), config=config))
+            if step is not None: warnings.warn(f'{self.path} was gone, and what was in it before step {step}')
         if step is not None:
             for path in self.path.glob('*.jsonl'): _append(path, dict(resumed=step))
     def _write(self, file, values): (self.path/file).write_text(_json(values))
@@ -227,7 +228,7 @@ def plot_log(path, ax=None):
         for part,style in ('train', 'o-'), ('eval', 'o--'):
             losses = [r['loss'] for r in rows if r.get('run') == run and r['train'] == part]
             if losses: ax.plot(range(1, len(losses)+1), losses, f'C{i}{style}', label=f'{run} {part}')
-    ax.set(xlabel='epochs done', ylabel='loss', title=Path(path).name)
+    ax.set(xlabel='epochs done', ylabel='loss', title=Path(path).name + ': no epoch yet'*(not rows))
     ax.locator_params(axis='x', integer=True)
     if rows: ax.legend()
     return ax
@@ -276,7 +277,6 @@ class WandbTracker(Tracker):
     def picture(self, name, figure, step): self.log({name: self.wandb.Image(figure)}, step)
     def graph(self, model, inputs=()): self.now.config.update(dict(graph=_text(model)))
     def end(self, state): self.now.finish(exit_code=int(state != 'finished'))
-
 class TensorBoardTracker(Tracker):
     "Runs for `tensorboard --logdir FOLDER`"
     def __init__(self, folder='tensorboard', name:str=None): # As LocalTracker's

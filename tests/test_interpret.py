@@ -481,9 +481,11 @@ def test_cross_fit_says_what_is_wrong_with_train():
         cross_fit(tells([]), numbered())
     with pytest.raises(TypeError, match='a loader of the second data set, got Learner with DataLoader'):
         cross_fit(lambda a, b: learner(Says(), DataLoader(a, 4)), ds, 2)
-    model,seen = Says(),[]
-    with pytest.raises(ValueError, match='train must make a new model each time'):
-        cross_fit(lambda a, b: learner(model, DataLoader(b, 4)), ds)
+    model,other,seen = Says(),Says(),[]
+    for models in [model]*5,[model, other]*3:
+        again = iter(models)
+        with pytest.raises(ValueError, match='train must make a new model each time'):
+            cross_fit(lambda a, b: learner(next(again), DataLoader(b, 4)), ds)
     with pytest.raises(ValueError, match='one for each of 10 classes, got 9'):
         cross_fit(tells(seen), ds, names='abcdefghi')
     assert len(seen) == 1, 'it is said after one fold, not after all'

@@ -1,5 +1,5 @@
 "A record of the run"
-import json, os, struct, sys
+import json, os, struct, sys, warnings
 from types import SimpleNamespace
 import numpy as np, pytest, torch, torch.nn.functional as F
 from miniai import track
@@ -295,7 +295,7 @@ def test_names_that_could_be_mistaken(tmp_path):
     tracker.finish()
     resumed = LocalTracker(tmp_path)
     resumed.run = 'a'
-    resumed.init(step=2).finish()
+    with warnings.catch_warnings(action='error'): resumed.init(step=2).finish()
     run, = read_runs(tmp_path)
     assert [r['step'] for r in run['rows']] == [0, 1] and run['pictures'][0]['name'] == 'valid-p'
 
@@ -517,3 +517,19 @@ def test_wandb_offline_holds_what_was_told(tmp_path, monkeypatch, request):
     assert rows[7]['train/accuracy'] == pytest.approx(learn.history[2]['accuracy'])
     assert sum(rows[0]['weights/0.weight.values']) == 48 and rows[6]['loss'] > 0
     assert rows[3]['predictions._type'] == 'image-file' or 'predictions' in str(rows[3])
+
+
+def test_a_run_resumed_without_its_folder_says_what_is_lost(tmp_path):
+    tracker = LocalTracker(tmp_path)
+    tracker.run = 'gone'
+    with pytest.warns(UserWarning, match='gone was gone, and what was in it before step 7'):
+        tracker.init(step=7)
+    tracker.log(dict(loss=1.), 7)
+    tracker.finish()
+    assert read_runs(tmp_path)[0]['rows'] == [dict(step=7, loss=1.)]
+
+
+def test_a_log_without_an_epoch_is_a_picture_that_says_so(tmp_path):
+    for n,text in enumerate(('', '{"run": "a", "kind": "fit", "step": 0}\n')):
+        (tmp_path/f'{n}.jsonl').write_text(text)
+        assert plot_log(tmp_path/f'{n}.jsonl').get_title() == f'{n}.jsonl: no epoch yet'
