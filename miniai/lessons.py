@@ -96,8 +96,9 @@ GIVEN = '.miniai.json'  # in the reader's folder: what was given
 def _said(path):
     "What a notebook's cells say, as a number: outputs alone don't count; None if there is no such file"
     if not path.exists(): return None
-    try: text = json.dumps([c['source'] for c in json.loads(path.read_text(encoding='utf-8'))['cells']])
-    except (ValueError, KeyError, TypeError): text = path.read_text(encoding='utf-8', errors='replace')
+    text = path.read_text(encoding='utf-8', errors='replace')
+    try: text = json.dumps([''.join(c['source']) for c in json.loads(text)['cells']])
+    except (ValueError, KeyError, TypeError): pass  # not a notebook any more
     return hashlib.sha256(text.encode()).hexdigest()
 
 

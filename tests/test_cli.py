@@ -230,6 +230,16 @@ def test_an_update_never_overwrites_work(ours, tmp_path):
     assert lessons.copy_lessons('mine') == NOTHING, 'once is enough'
 
 
+def test_lines_saved_as_one_text_are_no_change(ours, tmp_path):
+    "As some editors save them"
+    for name in 'ours','mine': notebook(tmp_path/name/'01_a.ipynb', 'x = 1\ny = 2')
+    (tmp_path/'mine'/lessons.GIVEN).write_text('{}', encoding='utf-8')
+    path = tmp_path/'mine/01_a.ipynb'
+    cell = dict(cell_type='code', source='x = 1\ny = 2', metadata={})
+    path.write_text(json.dumps(dict(cells=[cell])), encoding='utf-8')
+    assert lessons.copy_lessons('mine') == NOTHING
+
+
 def test_work_in_what_was_put_beside_is_kept_too(ours, tmp_path):
     for text in ('first', 'second'):
         notebook(tmp_path/'mine/01_a.ipynb', 'my own')
