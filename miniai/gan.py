@@ -157,13 +157,13 @@ class GANCB(TrainCB):
         seed:int=0         # Of that noise
     ):
         super().__init__()
-        for name,n in dict(n_noise=n_noise, n_pictures=n_pictures).items(): check_whole(name, n, 1)
         if not isinstance(turns, (tuple, list)) or len(turns) != 2:
             raise ValueError(f'turns are two numbers, steps of critic and generator, got {turns!r}')
-        for n in turns: check_whole('each of turns', n, 1)
+        whole = dict(zip(('n_noise', 'n_pictures', 'turns[0]', 'turns[1]'), (n_noise, n_pictures, *turns)))
+        for name,n in whole.items(): check_whole(name, n, 1)
         self.n_noise,self.turns,self.seed = n_noise,tuple(turns),seed
         self.noise = torch.randn(n_pictures, n_noise, generator=torch.Generator().manual_seed(seed))
-        self.steps,self.pictures,self.checked = 0,[],False
+        self.steps,self.pictures = 0,[]
 
     @property
     def turn(self): return NETWORKS[self.steps % sum(self.turns) >= self.turns[0]]  # whose step is next
@@ -172,10 +172,9 @@ class GANCB(TrainCB):
         _check_others(learn, self)
         _check_model(learn)
         _check_loss(learn.loss_func)
-        self.checked = False
+        self.checked,self.steps = False,0
         if not getattr(learn, 'learning', True): return
         if getattr(learn, 'fits', 1) == 1: self.pictures = []
-        self.steps = 0
         self.zero_grad(learn)
 
     def before_epoch(self, learn): _check_others(learn, self)  # by now a scheduler knows what it watches
