@@ -165,6 +165,36 @@ def test_a_batch_transform_of_a_partial():
     assert mean.shape == targs.shape and torch.equal(others, targs + 1)
 
 
+# ---- accel
+
+def test_mixed_precision_stands_where_a_train_cb_would():
+    assert issubclass(MixedPrecision, TrainCB) and MixedPrecision.order == DeviceCB.order + 10
+    with pytest.warns(UserWarning, match='on the CPU'):
+        learn = make([DeviceCB('cpu'), MixedPrecision()])
+        learn.fit(2)
+    usual = make([DeviceCB('cpu'), TrainCB()])
+    usual.fit(2)
+    assert torch.equal(weights(learn), weights(usual)) and hasattr(learn.mixed_precision, 'scaler')
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_autocast_is_on_for_the_model_and_the_loss_and_off_for_the_rest(dtype):
+    seen = {}
+    class Look(Callback):
+        order = MixedPrecision.order + 1
+    for event in 'before_batch after_predict after_loss after_backward after_step cleanup_batch'.split():
+        def look(self, learn, event=event): seen.setdefault(event, set()).add(torch.is_autocast_enabled('cpu'))
+        setattr(Look, event, look)
+    learn = make([Look(), MixedPrecision(dtype=dtype)])
+    learn.fit(1)
+    on,off = {True},{False}
+    assert seen == dict(before_batch=on, after_predict=on, after_loss=off, after_backward=off, after_step=off,
+                        cleanup_batch=off)
+    assert learn.preds.dtype == dtype and learn.model[0].weight.dtype == torch.float32
+    learn.fit(1, cbs=SingleBatchCB())
+    assert not torch.is_autocast_enabled('cpu')
+
+
 # ---- models: pickled by name, hooked, started layer by layer
 
 def test_whole_models_are_pickled_by_module_and_name():
