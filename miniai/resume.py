@@ -9,7 +9,7 @@ __all__ = ['CheckpointCB']
 import re, uuid
 from itertools import islice
 from pathlib import Path
-import torch
+import torch, torch.distributed as dist
 from .keep import load_opt, misfit, read_tensors
 from .loop import Callback, Order
 from .looking import _generators
@@ -25,6 +25,7 @@ _HELD = {}  # the folders that runs of this process hold, and the locked file: t
 
 def _lock(folder):
     "Hold a folder until `_unlock`, or the end of the process; an error if another run holds it"
+    if dist.is_available() and dist.is_initialized() and dist.get_rank(): return None  # the first one has it
     folder.mkdir(parents=True, exist_ok=True)
     key = folder.resolve()
     file = None if key in _HELD else open(key/'lock', 'a')
@@ -251,8 +252,8 @@ class CheckpointCB(Callback):
         self.resumed,self.afresh = state,not state
         if state: learn.epochs = range(state['epoch'], learn.n_epochs)
         batches = f" and {state['done']} batches" if state and state['done'] else ''
-        print(f"resuming from {self.path}: {state['epoch']} epochs{batches} are done" if state else
-              f'no checkpoint in {self.folder}: starting afresh')
+        if self.lock: print(f"resuming from {self.path}: {state['epoch']} epochs{batches} are done" if state else
+                            f'no checkpoint in {self.folder}: starting afresh')
 
     def before_fit(self, learn):
         if not getattr(learn, 'learning', True): return
