@@ -1,7 +1,10 @@
-"""One process trains, or several share the work: each takes its part of every batch, and the weights come out
-the same, whether it is started as `python`, or as `torchrun --standalone --nproc_per_node 2` with
-examples/distributed.py behind it (or `accelerate launch --num_processes 2 --main_process_port 0`). There is one
-bar, one log and one checkpoint, and the numbers in the table are those of all samples."""
+"""Two processes (or as many as there are devices) share each batch, and end with the weights that one would
+have. One of them shows the bar and writes the log and the checkpoints; the table counts all samples, once.
+
+    python examples/distributed.py
+    torchrun --standalone --nproc_per_node 2 examples/distributed.py
+    accelerate launch --num_processes 2 --cpu --main_process_port 0 examples/distributed.py
+"""
 import argparse
 from pathlib import Path
 import torch, torch.nn.functional as F

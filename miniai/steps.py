@@ -11,7 +11,7 @@ from contextlib import redirect_stdout
 from functools import partial
 import torch, torch.distributed as dist
 from torch.utils.data import DataLoader, IterableDataset
-from .keep import SaveBestCB
+from .keep import LimitCB, SaveBestCB
 from .looking import LRFinderCB
 from .loop import Callback, Order, TrainCB
 from .metrics import Accuracy, Mean, MetricsCB, ProgressCB, n_samples
@@ -98,8 +98,8 @@ def share(
     shared,lists = copy.copy(dl),getattr(dl, 'batch_sampler', None)
     if hasattr(dl, 'dl'): shared.dl = share(dl.dl, rank, n)
     elif not isinstance(dl, DataLoader) or lists is None or isinstance(dl.dataset, IterableDataset):
-        raise TypeError(f"{dl!r:.60} can't be divided among {n}: that takes a DataLoader with a batch_size, "
-                        'over a data set with indices')
+        raise TypeError(f"this {type(dl).__name__} can't be divided among {n}: that takes a DataLoader "
+                        'with a batch_size, over a data set with indices')
     elif (dl.batch_size or n) < n: raise ValueError(f"a batch of {dl.batch_size} can't be divided among {n}")
     else: vars(shared).update(batch_sampler=_Share(lists, rank, n), _iterator=None)
     return shared
@@ -129,7 +129,7 @@ def _silent(f):
 # %% ../nbs/29_steps.ipynb #29dist0b
 def _check_several(cb):
     "Raise if a callback can't be right in several processes"
-    if isinstance(cb, LRFinderCB) or getattr(cb, 'seconds', math.inf) < math.inf:
+    if isinstance(cb, LRFinderCB) or isinstance(cb, LimitCB) and cb.seconds < math.inf:
         raise ValueError(f'{type(cb).__name__} would stop each of several processes at a moment of its own')
     if isinstance(cb, CheckpointCB) and (cb.every_batches or (cb.resumed or {}).get('done')):
         raise ValueError('a checkpoint within an epoch holds the sums of one process: use every_epochs alone')
@@ -140,7 +140,7 @@ def _check_several(cb):
 # %% ../nbs/29_steps.ipynb #29dist09
 class _Together(TrainCB):
     "A TrainCB for several processes that do together what one would do"
-    several,kept,metrics,groups,device = False,(),(),(),'cpu'
+    several,counts,kept,metrics,groups,device = False,True,(),(),(),'cpu'
 
     def _lend(self, o, *names, **new):
         "Give `o` the attributes `new`. After the fit these, and those of the `names`, are what they were"
@@ -156,7 +156,8 @@ class _Together(TrainCB):
         for cb in learn.cbs: _check_several(cb)
         loaders = {part: getattr(learn.dls, part, None) for part in ('train', 'valid')}
         who = dist.get_rank(),dist.get_world_size()
-        self._lend(learn.dls, **{part: dl and share(dl, *who) for part,dl in loaders.items()})
+        shares = {part: None if dl is None else share(dl, *who) for part,dl in loaders.items()}
+        self._lend(learn.dls, **shares)
         self.metrics = [cb for cb in learn.cbs if isinstance(cb, MetricsCB)]
         self.groups = [cb for cb in learn.cbs if isinstance(cb, AccumulateCB)]
         for cb in self.metrics: self._lend(cb, values=partial(self._values, cb))
@@ -193,7 +194,7 @@ class _Together(TrainCB):
             learn.loss = cb.loss*(cb.size/cb.unit)
 
     def cleanup_batch(self, learn):
-        for cb in () if not self.several or self.counts else self.metrics:
+        for cb in () if self.counts else self.metrics:
             cb.metrics = {name: m for name,m in cb.all_metrics.items() if name != 'loss'}
             cb.loss = cb.all_metrics['loss']
 
