@@ -251,8 +251,8 @@ class CheckpointCB(Callback):
             raise
         self.resumed,self.afresh = state,not state
         if state: learn.epochs = range(state['epoch'], learn.n_epochs)
-        batches = f" and {state['done']} batches" if state and state['done'] else ''
-        if self.lock: print(f"resuming from {self.path}: {state['epoch']} epochs{batches} are done" if state else
+        more = f" and {state['done']} batches" if state and state['done'] else ''
+        if self.lock: print(f"resuming from {self.path}: {state['epoch']} epochs{more} are done" if state else
                             f'no checkpoint in {self.folder}: starting afresh')
 
     def before_fit(self, learn):
