@@ -3,8 +3,8 @@ have. One of them shows the bar and writes the log and the checkpoints; the tabl
 
     python examples/distributed.py
     torchrun --standalone --nproc_per_node 2 examples/distributed.py
-    accelerate launch --num_processes 2 --cpu --main_process_port 0 examples/distributed.py
-"""
+
+(With GPUs `accelerate launch` will do, too; on a CPU it starts one process only.)"""
 import argparse
 from pathlib import Path
 import torch, torch.nn.functional as F

@@ -276,9 +276,9 @@ def test_the_example_resumed_and_not(tmp_path):
 
 @pytest.mark.long
 def test_a_port_in_use_is_named():
-    "accelerate's launcher says so, and torch's store does, to whoever starts the processes by hand"
+    "By torch, to whoever starts the processes by hand; torchrun --standalone finds a free one"
     with socket.socket() as taken:
-        taken.bind(('127.0.0.1', 0))
+        taken.bind(('', 0))
         taken.listen()
         port = str(taken.getsockname()[1])
         place = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, RANK='0', LOCAL_RANK='0', WORLD_SIZE='2')

@@ -31,7 +31,7 @@ def source(name): return (FOLDER/f'{name}.py').read_text(encoding='utf-8')
 
 
 def test_there_is_one_for_each_kind_of_work():
-    assert {p.stem for p in FOLDER.glob('*.py')} == {*RESULTS, 'train'}
+    assert {p.stem for p in FOLDER.glob('*.py')} == {*RESULTS, 'train', 'distributed'}
     readme = (ROOT/'README.md').read_text(encoding='utf-8')
     for name in RESULTS: assert f'](examples/{name}.py)' in readme
 
