@@ -29,7 +29,7 @@ NAMES = dict(
     resnet='act_gr ResBlock',
     sgd='BaseSchedCB BatchSchedCB HasLearnCB RecorderCB EpochSchedCB',
     augment='summary show_image_batch CapturePreds capture_preds rand_erase RandErase rand_copy RandCopy',
-    accel='MixedPrecision')
+    accel='MixedPrecision AccelerateCB')
 
 
 @pytest.mark.parametrize('module', NAMES)
@@ -171,7 +171,7 @@ SIGNATURES = {
     'augment.Learner.show_image_batch': '(self, max_n=9, cbs=None, **kwargs)',
     'augment.Learner.capture_preds': '(self, cbs=None, inps=False)', 'augment.CapturePreds': '()',
     'augment.rand_erase': '(x, pct=0.2, max_num=4)', 'augment.rand_copy': '(x, pct=0.2, max_num=4)',
-    'accel.MixedPrecision': '(n_inp=1)', 
+    'accel.MixedPrecision': '(n_inp=1)', 'accel.AccelerateCB': "(n_inp=1, mixed_precision='fp16')",
     'augment.RandErase': '(pct=0.2, max_num=4)', 'augment.RandCopy': '(pct=0.2, max_num=4)',
     'sgd.BaseSchedCB': '(sched)', 'sgd.BatchSchedCB': '(sched)', 'sgd.EpochSchedCB': '(sched)',
     'activations.set_seed': '(seed, deterministic=False)', 'activations.Hook': '(m, f)',
@@ -773,7 +773,7 @@ def made(name, cls, folder):
         TrackerCB=lambda: cls(LocalTracker(folder, 'run'), every=1), HistogramsCB=lambda: cls(2),
         AccumulateCB=lambda: cls(2), ClipGradCB=lambda: cls(0.1), LimitCB=lambda: cls(steps=8),
         BatchTransformCB=lambda: cls(lambda b: (b[0]*2, b[1])),
-        CompileCB=lambda: cls('eager'), AccelerateCB=lambda: cls(mixed_precision='no'),
+        CompileCB=lambda: cls('eager'),
         MetricsCB=lambda: cls(Accuracy()), ProgressCB=lambda: cls(plot=True), DeviceCB=lambda: cls('cpu'))
     return with_arguments.get(name, cls)()
 

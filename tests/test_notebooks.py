@@ -4,7 +4,7 @@ from functools import partial
 import fastcore.all as fc, pytest, torch, torch.nn.functional as F
 from torch import nn, optim
 from torch.utils.data import DataLoader, default_collate
-from miniai.accel import MixedPrecision
+from miniai.accel import AccelerateCB, MixedPrecision
 from miniai.activations import ActivationStats, Hooks
 from miniai.augment import RandCopy, RandErase
 from miniai.data import DataLoader as OurLoader
@@ -40,7 +40,7 @@ TAKEN = {  # what each notebook takes, by module
                        'TrainLearner lr_find',
                init='GeneralRelu conv init_weights BatchTransformCB', sgd='BatchSchedCB', resnet='ResBlock'),
     '17': dict(datasets='DataLoaders inplace show_images', sgd='BatchSchedCB',
-               accel='MixedPrecision',
+               accel='MixedPrecision AccelerateCB',
                learner='Callback DeviceCB Learner MetricsCB ProgressCB SingleBatchCB TrainCB TrainLearner')}
 MODULES = 'datasets conv learner activations init sgd resnet augment accel training'.split()  # in their order
 BEFORE = '''
@@ -183,7 +183,8 @@ def test_autocast_is_on_for_the_model_and_the_loss_and_off_for_the_rest(dtype):
     class Look(Callback):
         order = MixedPrecision.order + 1
     for event in 'before_batch after_predict after_loss after_backward after_step cleanup_batch'.split():
-        def look(self, learn, event=event): seen.setdefault(event, set()).add(torch.is_autocast_enabled('cpu'))
+        def look(self, learn, event=event):
+            seen.setdefault(event, set()).add(torch.is_autocast_enabled('cpu'))
         setattr(Look, event, look)
     learn = make([Look(), MixedPrecision(dtype=dtype)])
     learn.fit(1)
@@ -193,6 +194,20 @@ def test_autocast_is_on_for_the_model_and_the_loss_and_off_for_the_rest(dtype):
     assert learn.preds.dtype == dtype and learn.model[0].weight.dtype == torch.float32
     learn.fit(1, cbs=SingleBatchCB())
     assert not torch.is_autocast_enabled('cpu')
+
+
+@pytest.mark.parametrize('cls', [Learner, TrainLearner, MomentumLearner])
+def test_accelerate_cb_as_the_notebook_has_it(cls):
+    "On a CPU, in one process: fp16, the default, is warned about, and the weights are those of a TrainCB"
+    accelerate = pytest.importorskip('accelerate')
+    with pytest.warns(UserWarning, match="'fp16' needs a GPU"): cb = AccelerateCB()
+    assert isinstance(cb, TrainCB) and cb.order == DeviceCB.order + 10
+    assert isinstance(cb.acc, accelerate.Accelerator)
+    learn,usual = (make([DeviceCB('cpu'), MetricsCB(), o], cls=cls) for o in (cb, DeviceCB('cpu')))
+    learn.fit(2); usual.fit(2)
+    torch.testing.assert_close(weights(learn), weights(usual))
+    learn.fit(1)
+    assert [r['loss'] for r in learn.history[:4]] == pytest.approx([r['loss'] for r in usual.history])
 
 
 # ---- models: pickled by name, hooked, started layer by layer
