@@ -256,6 +256,7 @@ class AccelerateCB(_Together):
             raise ValueError('NaNStopCB would stop each of several processes at a moment of its own')
         if whole: self._lend(learn.dls, **whole[0])  # a look from within a fit sees all data
         if self.several: self._divide(learn)
+        if self.looks: self._leave(learn)
         self._lend(model, 'forward', '_original_forward', '_is_accelerate_prepared')
         self.wrapped = model if ours else acc.prepare_model(model, evaluation_mode=not self.several)
         if hasattr(learn.opt, 'state_dict'): self._lend(learn, opt=acc.prepare_optimizer(learn.opt))

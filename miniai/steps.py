@@ -148,6 +148,12 @@ class _Together(TrainCB):
         self.kept.append((o, names, {name: vars(o)[name] for name in names if name in vars(o)}))
         vars(o).update(new)
 
+    def _leave(self, learn):
+        "For a look, which is each process's own: metrics of torchmetrics must not wait for the others"
+        found = [m for cb in learn.cbs if isinstance(cb, MetricsCB) for m in cb.metrics.values()]
+        for m in [part for m in found if hasattr(m, 'metric_state') for part in m.modules()]:
+            if hasattr(m, '_to_sync'): self._lend(m, _to_sync=False)
+
     def _divide(self, learn):
         "To each process its part of the batches; what is shown and written to the first one alone"
         table,alone = getattr(learn, '_table', {}),('predict', 'backward', 'step')

@@ -31,10 +31,25 @@ class Spoken(Callback):
     "A user's own callback: in every process"
     def after_epoch(self, learn): self.epochs = getattr(self, 'epochs', 0) + 1
 
+class Notes(Callback):
+    "A user's own that writes: in the first process alone"
+    main_only = True
+    def __init__(self, path): self.path = path
+    def after_epoch(self, learn):
+        with open(self.path, 'a') as f: f.write('an epoch\n')
+
 class Fails(Callback):
     def __init__(self, rank): self.rank = rank
     def after_batch(self, learn):
         if learn.iter == 3 and self.rank: raise ArithmeticError('the second process has had enough')
+
+class Count(torchmetrics.Metric):
+    "How many samples: a sum, which shows what is counted twice"
+    def __init__(self):
+        super().__init__()
+        self.add_state('n', torch.tensor(0.), dist_reduce_fx='sum')
+    def update(self, preds, targ): self.n += len(targ)
+    def compute(self): return self.n
 
 class Odd:
     def update(self, preds, targ): pass
@@ -66,19 +81,22 @@ def fits(acc, folder):
     yield 'accumulate',make([acc, AccumulateCB(4), ClipGradCB(0.1)]),2
     yield 'schedule',make([acc, BatchSchedCB(partial(CosineAnnealingLR, T_max=12)), EMACB()]),2
     def accuracy(): return torchmetrics.Accuracy('multiclass', num_classes=3)
-    yield 'metrics',make([acc], metrics=(Accuracy(), error_rate, accuracy())),2
+    yield 'metrics',make([acc], metrics=(Accuracy(), error_rate, accuracy(), Count())),2
     stop = [EarlyStoppingCB(patience=1, min_delta=10), SaveBestCB(folder/'best.pt', restore=True)]
     yield 'stop',make([acc, *stop]),4
     track = TrackerCB(LocalTracker(folder/'runs', 'one'))
-    yield 'track',make([acc, ProgressCB(), track, HistogramsCB(2), Spoken()]),1
+    yield 'track',make([acc, ProgressCB(), track, HistogramsCB(2), Spoken(), Notes(folder/'notes.pt')]),1
 
 def main_fits(acc, folder):
     found = {}
     for name,learn,n in fits(acc, folder):
         dls = learn.dls.train,learn.dls.valid
-        print(f'-- {name}', flush=True)
+        print(f'-- {name}\n', end='', flush=True)  # in one piece
         learn.fit(n)
+        if name == 'adam': learn.fit(1, keep_opt=True)
+        if name == 'metrics' and not acc.acc.process_index: learn.validate()  # the others need not
         assert (learn.dls.train, learn.dls.valid) == dls
+        if name == 'track': assert learn.spoken.epochs == 2
         assert not {'forward', '_original_forward'} & set(vars(learn.model))
         assert type(learn.opt).__module__ != 'accelerate.optimizer' and 'values' not in vars(learn.metrics)
         rows = [{k: v for k,v in row.items() if k not in ('time', 'train')} for row in learn.history]
