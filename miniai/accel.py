@@ -240,7 +240,9 @@ class AccelerateCB(_Together):
         try: from accelerate import Accelerator
         except ImportError: raise ImportError("accelerate is missing: pip install 'miniai[accel]'") from None
         self.acc = Accelerator(mixed_precision=mixed_precision, cpu=def_device == 'cpu')
-        self.device = self.acc.device
+        self.device,n = self.acc.device,int(os.environ.get('WORLD_SIZE', 1))
+        if n > self.acc.num_processes: raise RuntimeError(  # each would train with all of the data
+            f'{n} processes were started, accelerate sees {self.acc.num_processes}: try ACCELERATE_USE_CPU=1')
         if mixed_precision == 'fp16' and self.device.type == 'cpu' and self.acc.is_main_process:
             warnings.warn("AccelerateCB: 'fp16' needs a GPU, and there is none: it trains in float32")
 

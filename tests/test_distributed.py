@@ -1,5 +1,6 @@
 "AccelerateCB in one process, and several that do together what one does"
 import json, os, pickle, re, socket, subprocess, sys, time, warnings
+from types import SimpleNamespace
 import pytest, torch, torch.nn.functional as F
 from torch import nn
 from miniai.accel import AccelerateCB, PrefetchDL
@@ -147,6 +148,16 @@ def test_without_accelerate():
     res = fresh("import sys; sys.modules['accelerate'] = None\nfrom miniai.accel import AccelerateCB\n"
                 "try: AccelerateCB()\nexcept ImportError as e: print(e)")
     assert res.stdout.strip() == "accelerate is missing: pip install 'miniai[accel]'", res.stderr
+
+
+def test_processes_that_do_not_know_of_each_other(monkeypatch):
+    "Each would train with all of the data, and nothing would tell"
+    accelerate = pytest.importorskip('accelerate')
+    lone = SimpleNamespace(num_processes=1, device=torch.device('cpu'), is_main_process=True)
+    monkeypatch.setattr(accelerate, 'Accelerator', lambda **kwargs: lone)
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    with pytest.raises(RuntimeError, match='2 processes were started, accelerate sees 1'):
+        AccelerateCB(mixed_precision='no')
 
 
 def test_importing_the_module_does_not_import_accelerate():
