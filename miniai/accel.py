@@ -154,16 +154,18 @@ class PrefetchDL:
 # %% ../nbs/33_accelerate.ipynb #acc00032
 def _only_trainer(cb, learn):
     "Two callbacks that do the five actions would do all of them twice"
-    others = [type(o).__name__ for o in learn.cbs if isinstance(o, TrainCB) and o is not cb]
+    others = [type(o).__name__ for o in learn.cbs if hasattr(o, 'backward') and o is not cb]
     if others: raise TypeError(f'{type(cb).__name__} is a TrainCB: leave {others[0]} out of the callbacks')
 
 class MixedPrecision(TrainCB):
     "A TrainCB that computes in 16 bits where that is safe, and with float16 scales the loss"
-    order,context,skip = Order.precision,None,False
+    order,context = Order.precision,None
+    skip = true = False  # is the step left out? has the gradient its true size?
     def __init__(self,
         n_inp:int=1, # How many parts of a batch are the model's inputs
         dtype=None   # torch.float16 or torch.bfloat16; None: float16 on a GPU, and float32 on a CPU
     ):
+        check_whole('n_inp', n_inp, 1)
         super().__init__(n_inp)
         if dtype not in (None, torch.float16, torch.bfloat16):
             raise ValueError(f'dtype must be torch.float16 or torch.bfloat16, got {dtype!r}')
@@ -179,6 +181,8 @@ class MixedPrecision(TrainCB):
         if scales and hasattr(type(learn), 'backward'):
             scales = warnings.warn(f'{type(learn).__name__} has its own backward, without a scale: small '
                                    'gradients are lost. Use Learner, or dtype=torch.bfloat16')
+        if scales and any(p.dtype == torch.float16 for p in learn.model.parameters()):
+            raise TypeError('the weights are float16; only what is computed should be: call model.float()')
         self.scaler,self.skipped = torch.amp.GradScaler(kind, enabled=bool(scales)),0
 
     def before_batch(self, learn):
@@ -197,17 +201,22 @@ class MixedPrecision(TrainCB):
         before = self.scaler.get_scale()
         self.scaler.update()
         self.skip = self.scaler.get_scale() < before
-        if not self.skip: return
+        self.true = not self.skip
+        if self.true: return
         learn.opt.zero_grad()
         learn.do_step,self.skipped = False,self.skipped + 1  # no after_step: schedules stand still
         if before == 1: warnings.warn(f'{self.skipped} steps were skipped, and the gradient is not finite '
                                       'without a scale either: NaNStopCB, ReplayCB find out why')
     def step(self, learn):
+        self.true = False
         if not self.skip: learn.opt.step()  # a loop that does not ask `do_step` comes here all the same
 
     def cleanup_batch(self, learn):
         self._leave()  # the batch may have been cancelled
         if self.skip: learn.do_step,self.skip = True,False
+        grads = [p.grad for p in learn.model.parameters() if p.grad is not None] if self.true else []
+        for grad in grads: grad *= self.scaler.get_scale()  # cancelled before the step: more will be added
+        self.true = False
 
     def state_dict(self): return self.scaler.state_dict()
     def load_state_dict(self, state): self.scaler.load_state_dict(state)
