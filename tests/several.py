@@ -33,7 +33,7 @@ class Spoken(Callback):
 
 class Notes(Callback):
     "A user's own that writes: in the first process alone"
-    main_only = True
+    main_only,on_look = True,False
     def __init__(self, path): self.path = path
     def after_epoch(self, learn):
         with open(self.path, 'a') as f: f.write('an epoch\n')

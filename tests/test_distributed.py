@@ -133,6 +133,7 @@ def test_float16_without_a_gpu_is_said_once(alone):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         learn.fit(2)
+        AccelerateCB(mixed_precision='no')  # in the same process: float32, as that one
 
 
 def test_fp16_on_a_gpu(alone):
