@@ -19,18 +19,20 @@ _COLORS = dict(data='C1', forward='C0', backward='C2', step='C4', callbacks='C3'
 
 def _timeline(events):
     "Of a profile: our spans (part of the loop, whose, start, end) in ms, and those of a GPU's work"
-    spans,device,last = [],[],None
+    spans,device,batch = [],[],[]
     for e in sorted(events, key=lambda e: e.time_range.start):
         start,end,ours = e.time_range.start/1000,e.time_range.end/1000,e.name.startswith('miniai|')
         if e.device_type != torch.autograd.DeviceType.CPU:
             if not ours and not e.is_user_annotation: device.append((start, end))
         elif ours:
             part,who = e.name.split('|')[1:]
-            if part != 'batch': spans.append((part, who, start, end))
-            elif last is not None: spans.append(('data', 'the loader', last, start))
-            last = end
+            if part != 'batch': batch.append((part, who, start, end))
+            elif batch:  # it is whole when the next one begins
+                spans += [*batch, ('data', 'the loader', batch[-1][3], start)]
+                batch = []
     return spans,device
 
+# %% ../nbs/33_accelerate.ipynb #acc00013
 class ProfileCB(Callback):
     "Measure some training batches with torch's profiler: what the loop did, and when the device was idle"
     order,on_look = Order.checkpoint + 1,False  # its before_epoch comes last: the table is then complete
@@ -45,6 +47,7 @@ class ProfileCB(Callback):
 
     def before_fit(self, learn):
         if not hasattr(learn, '_table'): raise TypeError("ProfileCB needs miniai's Learner and its table")
+        if sum(isinstance(cb, ProfileCB) for cb in learn.cbs) > 1: raise ValueError('one ProfileCB is enough')
         self.seen,self.spans,self.prof = 0,[],None
     def before_epoch(self, learn):
         if not learn.training or self.spans: return
@@ -68,7 +71,7 @@ class ProfileCB(Callback):
         self.prof.stop()
         self.spans,kernels = _timeline(self.prof.events())
         on_cpu = [(s, e) for part,_,s,e in self.spans if part in _PARTS.values()]
-        if not self.spans: return  # an error before the first of them
+        if not self.spans: return  # not one whole batch
         self.device,self.start,self.end = kernels or on_cpu,self.spans[0][2],self.spans[-1][3]
         total,until = self.end - self.start,self.start
         ms = {part: sum(e - s for p,_,s,e in self.spans if p == part) for part in _COLORS} | dict(idle=total)
@@ -76,11 +79,11 @@ class ProfileCB(Callback):
         for s,e in sorted(self.device):  # they may overlap
             ms['idle'] -= max(0, min(e, self.end) - max(s, until))
             until = max(e, until)
-        self.took = total/min(self.n, self.seen - self.skip)
+        self.took = total/sum(part == 'data' for part,*_ in self.spans)
         self.shares = {part: t/total for part,t in ms.items()}
     def cleanup_epoch(self, learn):
         if self.table is not None: learn._table,self.table = self.table,None
-        if self.prof is not None and not self.spans: self._stop()  # an epoch shorter than n
+        if self.prof is not None and not self.spans: self._stop()  # an epoch shorter than that
 
     def cleanup_fit(self, learn): print(self)
     def __repr__(self):
@@ -91,6 +94,7 @@ class ProfileCB(Callback):
     def plot(self, ax=None):
         "What the loop did over time, and below it when the device worked"
         import matplotlib.pyplot as plt
+        if not self.spans: raise RuntimeError(repr(self))
         ax = ax or plt.subplots(figsize=(9, 2))[1]
         for part,color in _COLORS.items():
             bars = [(s - self.start, e - s) for p,_,s,e in self.spans if p == part]
@@ -107,7 +111,8 @@ class PrefetchDL:
         dl,               # Any loader
         device=def_device # Where its batches should be
     ):
-        if not hasattr(dl, '__iter__'): raise TypeError(f'PrefetchDL takes a loader, got {dl!r:.60}')
+        if not hasattr(dl, '__iter__') or isinstance(dl, (type, str, dict)):
+            raise TypeError(f'PrefetchDL takes a loader, such as dls.train, got {dl!r:.60}')
         self.dl,self.device = dl,torch.device(device)
     def __len__(self): return len(self.dl)
     def __iter__(self):
@@ -150,16 +155,18 @@ class PrefetchDL:
 # %% ../nbs/33_accelerate.ipynb #acc00032
 def _only_trainer(cb, learn):
     "Two callbacks that do the five actions would do all of them twice"
-    others = [type(o).__name__ for o in learn.cbs if isinstance(o, TrainCB) and o is not cb]
+    others = [type(o).__name__ for o in learn.cbs if hasattr(o, 'backward') and o is not cb]
     if others: raise TypeError(f'{type(cb).__name__} is a TrainCB: leave {others[0]} out of the callbacks')
 
 class MixedPrecision(TrainCB):
     "A TrainCB that computes in 16 bits where that is safe, and with float16 scales the loss"
-    order,context,skip = Order.precision,None,False
+    order,context = Order.precision,None
+    skip = true = False  # is the step left out? has the gradient its true size?
     def __init__(self,
         n_inp:int=1, # How many parts of a batch are the model's inputs
         dtype=None   # torch.float16 or torch.bfloat16; None: float16 on a GPU, and float32 on a CPU
     ):
+        check_whole('n_inp', n_inp, 1)
         super().__init__(n_inp)
         if dtype not in (None, torch.float16, torch.bfloat16):
             raise ValueError(f'dtype must be torch.float16 or torch.bfloat16, got {dtype!r}')
@@ -173,8 +180,10 @@ class MixedPrecision(TrainCB):
                                  'dtype=torch.bfloat16 asks for 16 bits there too')
         self.autocast,scales = partial(torch.autocast, kind, dtype, enabled=on),on and dtype == torch.float16
         if scales and hasattr(type(learn), 'backward'):
-            scales = warnings.warn(f'{type(learn).__name__} has its own backward, which does not scale the loss'
-                                   ': small gradients are lost. Use Learner, or dtype=torch.bfloat16')
+            scales = warnings.warn(f'{type(learn).__name__} has its own backward, without a scale: small '
+                                   'gradients are lost. Use Learner, or dtype=torch.bfloat16')
+        if scales and any(p.dtype == torch.float16 for p in learn.model.parameters()):
+            raise TypeError('the weights are float16; only what is computed should be: call model.float()')
         self.scaler,self.skipped = torch.amp.GradScaler(kind, enabled=bool(scales)),0
 
     def before_batch(self, learn):
@@ -193,17 +202,22 @@ class MixedPrecision(TrainCB):
         before = self.scaler.get_scale()
         self.scaler.update()
         self.skip = self.scaler.get_scale() < before
-        if not self.skip: return
+        self.true = not self.skip
+        if self.true: return
         learn.opt.zero_grad()
         learn.do_step,self.skipped = False,self.skipped + 1  # no after_step: schedules stand still
         if before == 1: warnings.warn(f'{self.skipped} steps were skipped, and the gradient is not finite '
                                       'without a scale either: NaNStopCB, ReplayCB find out why')
     def step(self, learn):
+        self.true = False
         if not self.skip: learn.opt.step()  # a loop that does not ask `do_step` comes here all the same
 
     def cleanup_batch(self, learn):
         self._leave()  # the batch may have been cancelled
         if self.skip: learn.do_step,self.skip = True,False
+        grads = [p.grad for p in learn.model.parameters() if p.grad is not None] if self.true else []
+        for grad in grads: grad *= self.scaler.get_scale()  # cancelled before the step: more will be added
+        self.true = False
 
     def state_dict(self): return self.scaler.state_dict()
     def load_state_dict(self, state): self.scaler.load_state_dict(state)
@@ -222,8 +236,11 @@ class CompileCB(Callback):
     def before_fit(self, learn):
         if not isinstance(learn.model, torch.nn.Module):
             raise TypeError(f"CompileCB takes a module of PyTorch's, got a {type(learn.model).__name__}")
-        if self.model is not learn.model: learn.model.compile(**self.kwargs)
-        self.model = learn.model
+        if self.model is learn.model: return
+        model = self.model = learn.model
+        def call(*args, **kwargs): return model._call_impl(*args, **kwargs)
+        call.__code__ = call.__code__.replace()  # what is compiled is kept for each code, and not for long
+        model._compiled_call_impl = torch.compile(call, **self.kwargs)  # `model.compile()` sets the same
 
 # %% ../nbs/33_accelerate.ipynb #dist-20-accelerate
 from .replay import NaNStopCB

@@ -365,7 +365,8 @@ def test_what_the_loader_has_is_handed_on():
     assert not hasattr(PrefetchDL(batches(), 'cpu'), 'state_dict')
     with pytest.raises(AttributeError, match='nonsense'): dl.nonsense
     with pytest.raises(TypeError): len(PrefetchDL(x for x in batches()))
-    with pytest.raises(TypeError, match='takes a loader, got 3'): PrefetchDL(3)
+    for wrong in 3,'abc',DataLoader,Dls(batches(), None):
+        with pytest.raises(TypeError, match='takes a loader, such as dls.train, got'): PrefetchDL(wrong)
     assert len(copy.deepcopy(PrefetchDL(batches(3), 'cpu'))) == 3
 
 

@@ -53,7 +53,7 @@ def _walk(f, batches, n):
     "What came out; how many had been sent, and how many waited for, when each was handed over"
     road = _Road()
     found = f(batches, road.send, n)
-    require(hasattr(found, '__iter__'), 'it must be a generator', got=found, hint='Use `yield`.')
+    require(hasattr(found, '__next__'), 'it must be a generator', got=found, hint='Use `yield`.')
     out,sent,waited = [],[],[]
     for batch in found:
         require(not isinstance(batch, _Sent), 'a batch has not arrived', hint='Yield what `result()` gives.')

@@ -133,6 +133,9 @@ def asked_too_early(batches, send, n):
 def ahead_not_returned(batches, send, n): list(sent_ahead(batches, send, n))
 
 
+def ahead_as_a_list(batches, send, n): return list(one_by_one(batches, send, n))
+
+
 # ---- scales
 
 def scales(finite, scale=65536., interval=2000):
@@ -200,7 +203,8 @@ EXERCISES = [
      [(all_at_once, 'All are sent at once'), (one_by_one, 'Nothing is under way'),
       (last_ones_lost, 'The last ones are missing'), (one_too_few, 'under way'),
       (not_waited_for, 'what `result()` gives'), (by_length, 'no length and no index'),
-      (asked_too_early, 'Too early'), (ahead_not_returned, 'Use `yield`')]),
+      (asked_too_early, 'Too early'), (ahead_not_returned, 'Use `yield`'),
+      (ahead_as_a_list, 'Use `yield`')]),
     (check_scales, [scales, scales_by_index],
      [(scales_after, 'the scale after each step'), (never_reset, 'begins the count anew'),
       (never_grows, 'it doubles'), (grows_each_time_after, 'count from 0'),
