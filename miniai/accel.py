@@ -185,14 +185,12 @@ class MixedPrecision(TrainCB):
         if scales and any(p.dtype == torch.float16 for p in learn.model.parameters()):
             raise TypeError('the weights are float16; only what is computed should be: call model.float()')
         self.scaler,self.skipped = torch.amp.GradScaler(kind, enabled=bool(scales)),0
-
     def before_batch(self, learn):
         self.context = self.autocast()
         self.context.__enter__()
     def _leave(self):
         if self.context is not None: self.context.__exit__(None, None, None)
         self.context = None
-
     def after_loss(self, learn): self._leave()  # gradients have the types of the forward pass by themselves
     def backward(self, learn): self.scaler.scale(learn.loss).backward()
 
@@ -211,14 +209,12 @@ class MixedPrecision(TrainCB):
     def step(self, learn):
         self.true = False
         if not self.skip: learn.opt.step()  # a loop that does not ask `do_step` comes here all the same
-
     def cleanup_batch(self, learn):
         self._leave()  # the batch may have been cancelled
         if self.skip: learn.do_step,self.skip = True,False
         grads = [p.grad for p in learn.model.parameters() if p.grad is not None] if self.true else []
         for grad in grads: grad *= self.scaler.get_scale()  # cancelled before the step: more will be added
         self.true = False
-
     def state_dict(self): return self.scaler.state_dict()
     def load_state_dict(self, state): self.scaler.load_state_dict(state)
 
