@@ -240,7 +240,7 @@ class CompileCB(Callback):
 
 # %% ../nbs/33_accelerate.ipynb #dist-20-accelerate
 from .replay import NaNStopCB
-from .steps import _Together  # the loaders' shares, the metrics' sums, and who prints
+from .steps import _asking, _Together  # the loaders' shares, the metrics' sums, and who prints
 
 class AccelerateCB(_Together):
     "A TrainCB by accelerate: 16 bits on a GPU, and each batch divided among the processes that were started"
@@ -273,7 +273,7 @@ class AccelerateCB(_Together):
             raise ValueError('NaNStopCB would stop each of several processes at a moment of its own')
         if whole: self._lend(learn.dls, **whole[0])  # a look from within a fit sees all data
         if self.several: self._divide(learn)
-        if self.looks: self._leave(learn)
+        for m in _asking(learn) if self.looks else (): self._lend(m, _to_sync=False)
         self._lend(model, 'forward', '_original_forward', '_is_accelerate_prepared')
         self.wrapped = model if ours else acc.prepare_model(model, evaluation_mode=not self.several)
         if hasattr(learn.opt, 'state_dict'): self._lend(learn, opt=acc.prepare_optimizer(learn.opt))

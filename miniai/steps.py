@@ -127,6 +127,12 @@ def _silent(f):
     return quiet
 
 # %% ../nbs/29_steps.ipynb #29dist0b
+def _asking(learn):
+    "Metrics of torchmetrics: they wait for those of other processes, which in a look do not come"
+    found = [m for cb in learn.cbs if isinstance(cb, MetricsCB) for m in cb.metrics.values()]
+    parts = [part for m in found if hasattr(m, 'metric_state') for part in m.modules()]
+    return [part for part in parts if hasattr(part, '_to_sync')]
+
 def _check_several(cb):
     "Raise if a callback can't be right in several processes"
     if isinstance(cb, LRFinderCB) or isinstance(cb, LimitCB) and cb.seconds < math.inf:
@@ -147,12 +153,6 @@ class _Together(TrainCB):
         names += *new,
         self.kept.append((o, names, {name: vars(o)[name] for name in names if name in vars(o)}))
         vars(o).update(new)
-
-    def _leave(self, learn):
-        "For a look, which is each process's own: metrics of torchmetrics must not wait for the others"
-        found = [m for cb in learn.cbs if isinstance(cb, MetricsCB) for m in cb.metrics.values()]
-        for m in [part for m in found if hasattr(m, 'metric_state') for part in m.modules()]:
-            if hasattr(m, '_to_sync'): self._lend(m, _to_sync=False)
 
     def _divide(self, learn):
         "To each process its part of the batches; what is shown and written to the first one alone"
