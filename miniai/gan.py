@@ -14,7 +14,7 @@ from .looking import LRFinderCB
 from .metrics import Mean, MetricsCB
 from .module import Module
 from .plot import show_images
-from .preflight import _check_targets, _Found, _Probe  # preflight can't judge a GAN, and says so
+from .preflight import _check_targets, _Found, _made_by, _Probe  # it can't judge a GAN, and says so
 from .tools.chance import seeded
 from .tools.slips import check_whole, kind
 
@@ -32,7 +32,9 @@ class GAN(Module):
             made = hasattr(net, 'parameters') and not isinstance(net, type)
             if not made: raise TypeError(f'{name} must be a module, got {net!r:.60}')
         self.generator,self.critic = generator,critic
-    def forward(self, noise): return self.generator(noise)
+    def forward(self, noise):
+        if noise.dim() == 2: return self.generator(noise)
+        raise ValueError(f'a GAN draws from rows of noise, got {kind(noise)}. To train it, add a GANCB')
 
 # %% ../nbs/34_gan.ipynb #gan00050
 class _TurnLoss(Mean):
@@ -53,7 +55,7 @@ class GeneratorLoss(_TurnLoss):
 # %% ../nbs/34_gan.ipynb #gan00060
 def _check_loss(f):
     "Is `f` a loss of scores, lower when they are high for ones and low for zeros?"
-    high,low,one,zero = (torch.full((1, 1), value) for value in (0.9, 0.1, 1., 0.))
+    high,low,one,zero = (torch.full((2, 1), value) for value in (0.9, 0.1, 1., 0.))
     try: fits,why = bool(f(high, one) < f(low, one) and f(low, zero) < f(high, zero)),''
     except Exception as e: fits,why = False,f' ({type(e).__name__}: {e})'
     if not fits:
@@ -72,6 +74,8 @@ def _check_model(learn):
         raise TypeError('GANCB needs an optimizer that passes over parameters without a gradient, as those '
                         f'of miniai and PyTorch do, and {type(learn.opt).__name__} has no param_groups')
     known = {id(p) for g in groups for p in g['params']}
+    if {id(p) for p in nets[0].parameters()} & {id(p) for p in nets[1].parameters()}:
+        raise ValueError('generator and critic share parameters: each step is to move one of the two only')
     for name,net in zip(NETWORKS, nets):
         params = [p for p in net.parameters() if p.requires_grad]
         if not params: raise ValueError(f'the {name} has no parameter to train: is all of it frozen?')
@@ -84,6 +88,8 @@ def _check_others(learn, me):
     if any(hasattr(type(learn), action) for action in ACTIONS):
         raise TypeError(f'{type(learn).__name__} trains by its own methods and would not ask GANCB: '
                         'use a Learner')
+    metrics = [m for cb in learn.cbs if isinstance(cb, MetricsCB) for m in cb.metrics.items()]
+    losses = {'loss', *(name for name,m in metrics if isinstance(m, _TurnLoss))}
     for cb in learn.cbs:
         name = type(cb).__name__
         if isinstance(cb, _Probe):
@@ -94,12 +100,22 @@ def _check_others(learn, me):
                              'that one network wins, not that both learn: try rates and look at the pictures')
         if cb is not me and any(hasattr(cb, action) for action in ACTIONS):
             raise ValueError(f'GANCB and {name} would both train: leave one of them out')
-        loss = isinstance(cb, Monitor) and cb.monitor in ('loss', 'CriticLoss', 'GeneratorLoss')
+        loss = isinstance(cb, Monitor) and cb.monitor in losses
         if loss or getattr(cb, 'watches', False):  # a scheduler that waits for a lower loss
             raise ValueError(f'{name} watches a loss, and those of a GAN do not say how good the pictures '
                              'are: measure the pictures, and watch that')
 
 # %% ../nbs/34_gan.ipynb #gan00062
+@contextmanager
+def _aside(model, seed=0):
+    "Eval mode and no gradients for a while; modes and random numbers are put back"
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad(), seeded(seed): yield
+    finally:
+        for m,mode in modes: m.training = mode
+
 def _given(net, x):
     "What a network gives, or the error it ends with"
     try: return net(x)
@@ -111,27 +127,23 @@ def _check_fit(model, noise, real, loss_func):
     "Do noise, pictures, scores and loss fit each other?"
     if not real.is_floating_point():
         raise TypeError(f'the pictures are {kind(real)}: make them float, in the range the generator gives')
-    drawn = _given(model.generator, noise)
+    with _aside(model), torch.enable_grad():
+        drawn,scores = _given(model.generator, noise),_given(model.critic, real)
+        turned = _given(model.critic, noise)
     if getattr(drawn, 'shape', None) != real.shape:
-        if getattr(_given(model.critic, noise), 'shape', None) == real.shape:
+        if getattr(turned, 'shape', None) == real.shape:
             raise ValueError('generator and critic are swapped: write GAN(generator, critic)')
         raise ValueError(f'the generator was given noise {tuple(noise.shape)}, for n_noise is '
                          f'{noise.shape[1]}, to make pictures {tuple(real.shape)}. What came: {_said(drawn)}')
-    with torch.enable_grad(): scores = _given(model.critic, real)
     if not isinstance(scores, torch.Tensor) or scores.numel() != len(real):
         raise ValueError(f'the critic was given pictures {tuple(real.shape)}, to make a score of each. '
                          f'What came: {_said(scores)}')
+    end,low,high = _made_by(drawn),real.min().item(),real.max().item()
+    least = dict(sigmoid=0, tanh=-1).get(end)
+    if least is not None and not least <= low <= high <= 1:
+        raise ValueError(f'the generator ends with {end} and draws from {least} to 1, but the pictures go '
+                         f'from {low:.3g} to {high:.3g}: bring them into its range')
     for text in _check_targets(loss_func, scores, torch.ones_like(scores)): raise ValueError(text)
-
-@contextmanager
-def _aside(model, seed):
-    "Eval mode and no gradients for a while; modes and random numbers are put back"
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad(), seeded(seed): yield
-    finally:
-        for m,mode in modes: m.training = mode
 
 # %% ../nbs/34_gan.ipynb #gan00044
 def _real(cb, learn):
@@ -141,6 +153,10 @@ def _real(cb, learn):
     inputs = [*args, *kwargs.values()]
     raise TypeError('GANCB takes batches of pictures, with labels or without; here are '
                     f'{len(inputs)} inputs: {", ".join(map(kind, inputs))}')
+
+def _noise(cb, learn, real):
+    "Rows of noise for a batch"
+    return real.new_empty(len(real), cb.n_noise).normal_()
 
 def _tell(learn, losses):
     "Hand the losses to the metrics that ask for them"
@@ -172,30 +188,29 @@ class GANCB(TrainCB):
         _check_others(learn, self)
         _check_model(learn)
         _check_loss(learn.loss_func)
-        self.checked,self.steps = False,0
+        self.checked = False
         if not getattr(learn, 'learning', True): return
-        if getattr(learn, 'fits', 1) == 1: self.pictures = []
+        if getattr(learn, 'fits', 1) == 1: self.steps,self.pictures = 0,[]  # later fits go on
         self.zero_grad(learn)
 
     def before_epoch(self, learn): _check_others(learn, self)  # by now a scheduler knows what it watches
 
     def predict(self, learn):
         model,real = learn.model,_real(self, learn)
-        noise = real.new_zeros(len(real), self.n_noise)
-        if not self.checked:
-            with _aside(model, self.seed): _check_fit(model, noise, real, learn.loss_func)
+        if not self.checked: _check_fit(model, real.new_zeros(len(real), self.n_noise), real, learn.loss_func)
         learn.batch,self.checked = real,True
         drawing = learn.training and self.turn == 'generator'
-        with torch.set_grad_enabled(drawing): learn.preds = model.generator(noise.normal_())
+        with torch.set_grad_enabled(drawing): learn.preds = model.generator(_noise(self, learn, real))
         of_real = None if drawing else model.critic(real)
         self.scores = of_real,model.critic(learn.preds)
 
     def get_loss(self, learn):
         of_real,of_drawn = self.scores
         def loss(scores, target): return loss_of(learn, scores, torch.full_like(scores, target))
-        losses = dict(generator=loss(of_drawn, 1.))
+        losses = {}  # of whose turn it is; in validation, of both
+        if of_real is None or not learn.training: losses['generator'] = loss(of_drawn, 1.)
         if of_real is not None: losses['critic'] = loss(of_real, 1.) + loss(of_drawn, 0.)
-        learn.loss = losses[self.turn if learn.training else 'critic']
+        learn.loss = losses['generator' if of_real is None else 'critic']
         _tell(learn, losses)
 
     def backward(self, learn):
@@ -219,7 +234,8 @@ class GANCB(TrainCB):
     ):
         "Pictures over time: a row for an epoch, the last one below; in each column the noise is the same"
         if not self.pictures: raise RuntimeError('there are no pictures yet: they are kept by epoch in a fit')
-        n,(k,*_) = len(self.pictures),self.pictures[0].shape
+        check_whole('rows', rows, 1)
+        n,k = len(self.pictures),len(self.noise)
         at = sorted({round(i) for i in torch.linspace(0, n-1, min(rows, n)).tolist()})
         titles = [text for i in at for text in (f'epoch {i}', *['']*(k-1))]
         options = dict(nrows=len(at), titles=titles, imsize=0.9, cmap='gray') | kwargs

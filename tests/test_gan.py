@@ -106,8 +106,9 @@ def test_equal_to_the_loop_by_hand(kind, opt):
     same(GAN(*hand), ours)
     assert [r['epoch'] for r in learn.history] == [0, 1, 2]
     for i,row in enumerate(learn.history):
-        critics = [(loss, n) for is_critic,loss,n in losses[6*i:6*i+6] if is_critic]
-        assert row['CriticLoss'] == pytest.approx(sum(l*n for l,n in critics)/sum(n for _,n in critics))
+        for name,is_critic in (('CriticLoss', True), ('GeneratorLoss', False)):
+            turns = [(loss, n) for who,loss,n in losses[6*i:6*i+6] if who == is_critic]
+            assert row[name] == pytest.approx(sum(l*n for l,n in turns)/sum(n for _,n in turns), rel=1e-4)
 
 
 @settings(max_examples=15, deadline=None)
@@ -350,13 +351,15 @@ def test_pictures_come_from_the_same_noise_in_eval_mode_and_cost_no_randomness()
 
 def test_show():
     import matplotlib.pyplot as plt
-    gan = GANCB(NOISE, n_pictures=3)
+    gan = GANCB(NOISE, n_pictures=2)
     with pytest.raises(RuntimeError, match='no pictures yet'): gan.show()
-    learner(gan=gan).fit(9)
-    for rows,at in ((6, [0, 2, 3, 5, 6, 8]), (20, range(9)), (1, [0])):
+    learner(gan=gan).fit(4)
+    for rows in (0, 2.5, 'x'):
+        with pytest.raises(ValueError, match='rows must be a whole number'): gan.show(rows)
+    for rows,at in ((3, [0, 2, 3]), (20, range(4)), (1, [0])):
         gan.show(rows)
         titles = [ax.get_title() for ax in plt.gcf().axes]
-        assert [t for t in titles if t] == [f'epoch {i}' for i in at] and len(titles) == 3*len(at)
+        assert [t for t in titles if t] == [f'epoch {i}' for i in at] and len(titles) == 2*len(at)
         plt.close('all')
 
 
@@ -465,6 +468,7 @@ def swapped():
 
 
 PLATEAU = EpochSchedCB(partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=0))
+LAYER = nn.Linear(16, 16)
 REFUSED = dict(
     a_model_without_the_two=(dict(model=nets()[0]), TypeError, 'this is a Sequential'),
     swapped=(dict(model=swapped()), ValueError, 'generator and critic are swapped'),
@@ -474,6 +478,13 @@ REFUSED = dict(
     integer_pictures=(dict(train=[torch.zeros(8, *SHAPE, dtype=torch.uint8)]), TypeError, 'make them float'),
     two_inputs=(dict(train=[dict(a=torch.rand(8, *SHAPE), b=torch.rand(8, 3))]), TypeError,
                 'here are 2 inputs'),
+    bytes_for_a_tanh=(dict(train=[x*255 for x in pictures()]), ValueError,
+                      'ends with tanh and draws from -1 to 1, but the pictures go from .* to 25'),
+    below_a_sigmoid=(dict(model=GAN(nn.Sequential(nets()[0], nn.Sigmoid()), nets()[1]),
+                          train=[x*2 - 1 for x in pictures()]), ValueError, 'draws from 0 to 1'),
+    losses_unreduced=(dict(loss_func=partial(bce, reduction='none')), ValueError, 'needs a loss of scores'),
+    shared=(dict(model=GAN(nn.Sequential(LAYER, nn.Unflatten(1, SHAPE)), nn.Sequential(nn.Flatten(), LAYER))),
+            ValueError, 'share parameters'),
     many_scores=(dict(model=GAN(nets()[0], nn.Sequential(nn.Flatten(), nn.Linear(16, 10)))), ValueError,
                  r'to make a score of each\. What came: \(8, 10\)'),
     a_critic_of_other_pictures=(dict(model=GAN(nets()[0], nn.Sequential(nn.Flatten(), nn.Linear(25, 1)))),
@@ -491,6 +502,8 @@ REFUSED = dict(
     momentum=(dict(cls=MomentumLearner, opt_func=Adam), TypeError, 'MomentumLearner'),
     best=(dict(cbs=[Quiet(), SaveBestCB(restore=True)]), ValueError, 'SaveBestCB watches a loss'),
     early=(dict(cbs=[Quiet(CriticLoss()), EarlyStoppingCB('CriticLoss')]), ValueError, 'watches a loss'),
+    by_another_name=(dict(cbs=[Quiet(c=CriticLoss()), SaveBestCB(restore=True, monitor='c', mode='min')]),
+                     ValueError, "watches a loss"),
     plateau=(dict(cbs=[Quiet(), PLATEAU]), ValueError, 'EpochSchedCB watches a loss'),
     half_an_optimizer=(dict(opt_func=lambda params, lr: Adam([*params][:6], lr)), ValueError,
                        'does not know 4 of the 4 tensors of the critic'))
@@ -524,6 +537,8 @@ def test_arguments(args):
 def test_networks_must_be_modules():
     with pytest.raises(TypeError, match='critic must be a module, got <'): GAN(nn.Linear(2, 2), torch.relu)
     with pytest.raises(TypeError, match='generator must be a module'): GAN(nn.Linear, nn.Linear(2, 2))
+    with pytest.raises(ValueError, match='To train it, add a GANCB'):
+        Learner(GAN(*nets()), (pictures(),), F.mse_loss, 0.1).fit(1)
 
 
 def test_helpers_that_would_mislead_say_so():
@@ -553,3 +568,14 @@ def test_a_cancelled_batch_is_no_turn():
     learn = learner([Skip()])
     learn.fit(1)
     assert learn.gan.steps == 5
+
+
+def test_turns_go_on_over_the_fits():
+    learn,seen = learner(),[]
+    for _ in range(4):
+        seen.append(learn.gan.turn)
+        learn.fit(1, cbs=SingleBatchCB())
+    assert seen == ['critic', 'generator']*2
+    again = learner(gan=learn.gan)
+    again.fit(1, cbs=SingleBatchCB())
+    assert learn.gan.turn == 'generator'  # another learner's begin anew

@@ -5,10 +5,10 @@ from torch import nn
 from .kit import Case, check, require, rng, same
 
 def _number(got):
-    require(isinstance(got, (int, float)) or isinstance(got, torch.Tensor) and got.numel() == 1,
-            f'a {type(got).__name__} came, not a number', got=got,
+    try: return float(got.detach() if isinstance(got, torch.Tensor) else got)
+    except (TypeError, ValueError, RuntimeError): pass
+    require(False, f'a {type(got).__name__} came, not a number', got=got,
             hint='Is there a `return`?' if got is None else 'One number is asked for: is a sum missing?')
-    return got.item() if isinstance(got, torch.Tensor) else got
 
 @check('variety')
 def check_variety(f):  # Called with a tensor of counts
@@ -22,10 +22,10 @@ def check_variety(f):  # Called with a tensor of counts
             require(given.equal(torch.tensor(counts)), 'it changed the counts', hint='Work on a new tensor.')
             same(got, math.exp(h), given=f'counts {counts}', rtol=1e-4, atol=1e-6, mistakes={
                 '0·log 0 is nan for a computer: leave the zeros out, or use torch.special.xlogy.': math.nan,
-                'This is H itself: e to the power of it is asked for.': h,
-                'The sign of H is wrong: the logarithm of a share is negative.': math.exp(-h),
+                'This is H itself: e to its power is asked for.': h, 'The sign of H is wrong.': math.exp(-h),
                 'This is a power of 2: with a natural logarithm, e belongs to it.': 2**h,
                 'With a logarithm to base 2, 2 is raised to H, and not e.': math.exp(h/math.log(2)),
+                'With a logarithm to base 10, 10 is raised to H.': math.exp(h/math.log(10)),
                 'This is how many kinds there are at all; how often each is drawn must count.': len(p[p > 0]),
                 'This is the mean over the kinds; H is a sum.': math.exp(h/len(p)),
                 'H is made of shares, not of counts: divide by their sum.':
@@ -34,7 +34,6 @@ def check_variety(f):  # Called with a tensor of counts
     yield case('evenly', [100]*10, 'Ten kinds, equally often: 10. Make shares of the counts first.')
     yield case('three of ten', [50, 0, 0, 50, 0, 0, 0, 100, 0, 0], 'Kinds that are not drawn add nothing.')
     yield case('one is drawn most of the time', [910, *[10]*9], 'The rare ones add little.')
-    yield case('always the same', [0, 0, 7], 'It is 1: log 1 is 0.')
 
 def _generator():
     torch.manual_seed(0)
@@ -66,8 +65,8 @@ def check_walk(f):  # Called with a generator, two noises and a number
             require(not got.requires_grad, 'it carries a graph', hint='Work under `torch.no_grad()`.')
             require(torch.stack([start, end]).equal(ends), 'it changed the noise', hint='No `start += …`.')
         return Case(name, run, hint)
-    yield case('two pictures', 2, 'The first from `start`, the last from `end`: and in eval mode, or they '
-               'depend on their neighbours and on chance. Call `generator.eval()` first.')
+    yield case('two pictures', 2, 'The generator takes a batch of rows: the shares as a column, '
+               '`linspace(0, 1, n)[:,None]`. And is `generator.eval()` called first?')
     yield case('eleven', 11, 'torch.linspace(0, 1, n) are the shares of the way, with both ends.')
     def as_before(f):
         for mode in True, False:
@@ -93,27 +92,27 @@ def check_steepness(f):  # Called with a critic and pictures
         def run(f):
             net,x = critic(n, linear),torch.randn(n, 1, 3, 4, generator=rng(n))
             given,got,g = x.clone(),f(net, x),slopes(net, x)
-            _number(got)
             lengths = (g**2).sum(1)
-            same(got, lengths.mean(), given=f'pictures {tuple(x.shape)}', rtol=1e-4, atol=1e-6, mistakes={
+            same(torch.tensor(_number(got)), lengths.mean(), rtol=1e-4, atol=1e-6, mistakes={
                 'The mean of the scores has n times smaller gradients: take their sum.': lengths.mean()/n**2,
                 'This is the length; its square is asked for: leave the root out.': lengths.sqrt().mean(),
                 'The mean over pixels: add up the pixels of a picture, then the mean.': (g**2).mean(),
                 'This is a sum over the pictures: take the mean.': lengths.sum(),
                 'Squares first, then the sum: (g**2).sum(…).': (g.sum(1)**2).mean()})
+            require(net.training, "the critic's mode is not as it was", hint='Leave its mode alone.')
             require(x.equal(given) and not x.requires_grad, '`real` is not as it was',
                     hint='Work on `real.detach().clone().requires_grad_()`.')
             require(net[1].weight.grad is None, 'the critic has gradients now',
                     hint='backward() leaves them in the weights; torch.autograd.grad does not.')
         return Case(name, run, hint)
-    yield case('a straight line', 1, True, "Here it is the sum of the squares of the critic's weights.")
+    yield case('a straight line', 1, True, 'A copy of `real` needs requires_grad_() before the critic sees '
+               'it, and `grad` gives a tuple. Here the answer is the sum of the squared weights.')
     yield case('several pictures', 5, True, 'The gradient of the sum of all scores holds that of each.')
     yield case('a critic with a bend', 6, False, 'Now the gradient differs from picture to picture.')
     def trains(f):
         net,other,x = critic(7),critic(7),torch.randn(4, 1, 3, 4, generator=rng())
         got = f(net, x)
-        require(getattr(got, 'requires_grad', False), 'no backward from it',
-                hint='Pass create_graph=True, and keep it a tensor: no .item(), no detach().')
+        require(getattr(got, 'requires_grad', 0), 'no backward', hint='create_graph=True; keep it a tensor.')
         got.backward()
         (slopes(other, x)**2).sum(1).mean().backward()
         same(net[1].weight.grad, other[1].weight.grad, given="the critic's weights", rtol=1e-3)

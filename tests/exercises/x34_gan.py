@@ -1,6 +1,6 @@
 "Right and wrong answers to the exercises of 34_gan"
 import math
-import torch
+import numpy as np, torch
 from miniai.check.gan import check_steepness, check_variety, check_walk
 
 
@@ -26,6 +26,16 @@ def variety_by_loop(counts):
 def variety_of_bits(counts):
     p = counts[counts > 0].double()/counts.sum()
     return 2**(-(p*p.log2()).sum().item())
+
+
+def variety_in_numpy(counts):
+    shares = counts.numpy()/counts.numpy().sum()
+    return np.exp(-sum(p*np.log(p) for p in shares if p > 0))
+
+
+def logarithm_of_ten(counts):
+    p = counts[counts > 0]/counts.sum()
+    return math.exp(-(p*p.log10()).sum())
 
 
 def variety_nan(counts):
@@ -129,6 +139,10 @@ def as_a_list(generator, start, end, n):
     return [generator(torch.lerp(start, end, i/(n-1))[None])[0] for i in range(n)]
 
 
+def a_row(generator, start, end, n):
+    return kept_modes(lambda net, start, end, n: net(start))(generator, start, end, n)
+
+
 def in_training(generator, start, end, n):
     with torch.no_grad(): return generator(start + torch.linspace(0, 1, n)[:,None]*(end - start))
 
@@ -224,6 +238,17 @@ def by_backward(critic, real):
     return (x.grad**2).sum((1, 2, 3)).mean()
 
 
+def needs_no_grad(critic, real): return torch.autograd.grad(critic(real).sum(), real, create_graph=True)[0]
+
+
+def as_a_tuple(critic, real):
+    x = real.detach().clone().requires_grad_()
+    return (torch.autograd.grad(critic(x).sum(), x, create_graph=True)**2).sum()
+
+
+def left_in_eval_mode(critic, real): return steepness(critic.eval(), real)
+
+
 def each_picture(critic, real):
     x = real.detach().clone().requires_grad_()
     grad, = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
@@ -234,21 +259,25 @@ def steepness_not_returned(critic, real): steepness(critic, real)
 
 
 EXERCISES = [
-    (check_variety, [variety, variety_without_zeros, variety_by_loop, variety_of_bits],
+    (check_variety, [variety, variety_without_zeros, variety_by_loop, variety_of_bits, variety_in_numpy],
      [(variety_nan, 'leave the zeros out'), (only_h, 'This is H itself'), (no_minus, 'The sign of H'),
-      (with_two, 'a power of 2'), (two_logarithms, '2 is raised to H'), (how_many, 'how often each is drawn'),
+      (with_two, 'a power of 2'), (two_logarithms, '2 is raised to H'),
+      (logarithm_of_ten, '10 is raised to H'), (how_many, 'how often each is drawn'),
       (not_shares, 'not of counts'), (no_sum, 'is a sum missing'), (in_place, 'Work on a new tensor'),
       (variety_not_returned, 'Is there a `return`?')]),
     (check_walk, [walk, walk_by_lerp, walk_one_by_one],
      [(backwards, 'from the end to the start'), (short_of_the_end, 'n-1 steps'),
       (without_start, 'not that of `start`'), (mixed_pictures, 'mixtures of two pictures'),
       (stacked, 'torch.cat joins'), (as_a_list, 'torch.stack or torch.cat'),
-      (in_training, '`generator.eval()` first'), (left_in_eval, 'put it back'), (all_in_train, 'put it back'),
+      (a_row, 'takes a batch of rows'), (in_training, 'is `generator.eval()` called first'),
+      (left_in_eval, 'put it back'), (all_in_train, 'put it back'),
       (with_graph, 'torch.no_grad()'), (walk_not_returned, 'Is there a `return`?')]),
     (check_steepness, [steepness, steepness_by_norm, steepness_one_by_one],
      [(of_the_mean, 'take their sum'), (lengths, 'leave the root out'), (over_pixels, 'The mean over pixels'),
       (over_all, 'take the mean'), (sum_first, 'Squares first'), (no_graph, 'create_graph=True'),
-      (by_item, 'keep it a tensor'), (real_changed, 'Work on `real.detach()'),
+      (by_item, 'keep it a tensor'), (needs_no_grad, 'needs requires_grad_()'),
+      (as_a_tuple, 'gives a tuple'), (left_in_eval_mode, 'Leave its mode alone'),
+      (real_changed, 'Work on `real.detach()'),
       (by_backward, 'torch.autograd.grad does not'), (each_picture, 'is a sum missing'),
       (steepness_not_returned, 'Is there a `return`?')]),
 ]
