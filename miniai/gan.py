@@ -15,7 +15,7 @@ from .metrics import Mean, MetricsCB
 from .module import Module
 from .plot import show_images
 from .preflight import _check_targets, _Found, _made_by, _Probe  # it can't judge a GAN, and says so
-from .tools.chance import seeded
+from .tools.chance import mix, seeded
 from .tools.slips import check_whole, kind
 
 # %% ../nbs/34_gan.ipynb #gan00040
@@ -155,8 +155,10 @@ def _real(cb, learn):
                     f'{len(inputs)} inputs: {", ".join(map(kind, inputs))}')
 
 def _noise(cb, learn, real):
-    "Rows of noise for a batch"
-    return real.new_empty(len(real), cb.n_noise).normal_()
+    "By chance in training; in validation always the same, so that epochs compare and nothing else changes"
+    if learn.training: return real.new_empty(len(real), cb.n_noise).normal_()
+    generator = torch.Generator().manual_seed(mix(cb.seed, learn.iter))
+    return torch.randn(len(real), cb.n_noise, generator=generator).to(real)
 
 def _tell(learn, losses):
     "Hand the losses to the metrics that ask for them"

@@ -14,6 +14,7 @@ from miniai.learner import (AccumulateCB, Callback, CheckpointCB, ClipGradCB, De
 from miniai.losses import bce_with_logits
 from miniai.optim import SGD, Adam, AdamW
 from miniai.sched import BatchSchedCB, EpochSchedCB, OneCycle
+from miniai.tools.chance import mix
 from tests.small import Dls, Quiet, Stranger
 
 NOISE,SHAPE = 5,(1, 4, 4)
@@ -289,6 +290,10 @@ def test_saved_and_loaded_with_the_optimizer(tmp_path):
     same(learn, other, rtol=0, atol=0)
 
 
+def valid_noise(i, x, seed=0):
+    return torch.randn(len(x), NOISE, generator=torch.Generator().manual_seed(mix(seed, i)))
+
+
 def test_validation_draws_and_compares_and_leaves_no_trace():
     class Compare:
         def __init__(self): self.seen = []
@@ -305,7 +310,7 @@ def test_validation_draws_and_compares_and_leaves_no_trace():
     assert found['loss'] == pytest.approx(found['CriticLoss']) and found['GeneratorLoss'] > 0
     assert torch.equal(real, torch.cat(pictures(2, seed=1))) and drawn.shape == real.shape
     with torch.no_grad():  # what it drew, from the same noise in eval mode
-        want = [learn.model.eval().generator(torch.randn(len(x), NOISE)) for x in pictures(2, seed=1)]
+        want = [learn.model.eval().generator(valid_noise(i, x)) for i,x in enumerate(pictures(2, seed=1))]
     torch.testing.assert_close(drawn, torch.cat(want))
     assert learn(torch.zeros(3, NOISE)).shape == (3, *SHAPE)
 
@@ -315,8 +320,8 @@ def test_losses_of_validation_are_means_over_pictures():
     found,total = learn.validate(),torch.zeros(2)
     g,c = learn.model.eval().generator,learn.model.critic
     with torch.no_grad():
-        for x in pictures(2, seed=1):
-            real,drawn = c(x),c(g(torch.randn(len(x), NOISE)))
+        for i,x in enumerate(pictures(2, seed=1)):
+            real,drawn = c(x),c(g(valid_noise(i, x)))
             one,zero = torch.ones_like(real),torch.zeros_like(real)
             total += len(x)*torch.stack([bce(real, one) + bce(drawn, zero), bce(drawn, one)])
     torch.testing.assert_close([found['CriticLoss'], found['GeneratorLoss']], (total/11).tolist())
@@ -568,6 +573,18 @@ def test_a_cancelled_batch_is_no_turn():
     learn = learner([Skip()])
     learn.fit(1)
     assert learn.gan.steps == 5
+
+
+def test_validation_changes_nothing_and_is_the_same_each_time():
+    one,other = learner(),learner()
+    for learn,valid in ((one, True), (other, False)):
+        torch.manual_seed(0)
+        learn.fit(2, valid=valid)
+    same(one, other, rtol=0, atol=0)
+    torch.manual_seed(8)
+    first = one.validate()
+    torch.manual_seed(9)
+    assert first == one.validate()
 
 
 def test_turns_go_on_over_the_fits():
