@@ -24,6 +24,7 @@ def check_longest_gap(f):  # Called with a list of (start, end)
                At_that_time_another_piece_was_still_at_work=(2, 12))
     yield case('two that begin together', [(0, 5), (0, 1), (6, 7)], (5, 6), 'Keep the latest end so far.',
                At_that_time_another_piece_was_still_at_work=(1, 6))
+    yield case('one that covers all', [(1, 2), (3, 4), (0, 10)], None, 'Sort by the start, not by the end.')
     yield case('equally long', [(0, 1), (2, 3), (4, 5)], (1, 2), 'Of equal ones the first: compare with >.',
                That_is_the_last_of_the_longest_ones=(3, 4))
     yield case('without a gap', [(0, 2), (2, 3), (1, 5)], None, 'One begins when another ends: give None.')

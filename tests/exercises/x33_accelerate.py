@@ -32,6 +32,12 @@ def gap_unsorted(work):
 def gap_to_the_one_before(work): return gap_unsorted(sorted(work))
 
 
+def gap_sorted_by_end(work):
+    s = sorted(work, key=lambda piece: piece[1])
+    gaps = [(e, b) for (_,e),(b,_) in zip(s, s[1:]) if b > e]
+    return max(gaps, key=lambda gap: gap[1] - gap[0]) if gaps else None
+
+
 def first_gap(work):
     until = min(work)[1]
     for start,end in sorted(work):
@@ -198,7 +204,8 @@ EXERCISES = [
      [(gap_unsorted, 'Sort them by their start'), (gap_to_the_one_before, 'another piece was still at work'),
       (first_gap, 'the first gap and not the longest'), (last_of_equal, 'the last of the longest'),
       (gap_length, 'Give a pair'), (gap_of_nothing, 'give None'), (gap_from_zero, 'Before the first start'),
-      (gap_sorting_in_place, 'gives a new one')]),
+      (gap_sorting_in_place, 'gives a new one'),
+      (gap_sorted_by_end, 'Sort by the start, not by the end')]),
     (check_sent_ahead, [sent_ahead, ahead_with_a_list],
      [(all_at_once, 'All are sent at once'), (one_by_one, 'Nothing is under way'),
       (last_ones_lost, 'The last ones are missing'), (one_too_few, 'under way'),
