@@ -507,6 +507,7 @@ def test_wandb_offline_holds_what_was_told(tmp_path, monkeypatch, request):
     with pytest.raises(OSError): learner().fit(2, cbs=Resumed())
     learn = learner()
     learn.fit(2, resume=True)
+    wandb.teardown()  # its process has written all when it has ended
     first,second = map(told_wandb, sorted(tmp_path.glob('wandb/offline-run-*/*.wandb'), key=os.path.getmtime))
     assert first[0] == second[0] == learn.tracker.tracker.run  # one run
     assert (first[3], second[3]) == (1, 0)
