@@ -249,6 +249,7 @@ class AccelerateCB(_Together):
         n_inp:int=1,           # How many parts of a batch are the model's inputs
         mixed_precision='fp16' # 'fp16', which needs a GPU, 'bf16', or 'no'
     ):
+        check_whole('n_inp', n_inp, 1)
         super().__init__(n_inp)
         try: from accelerate import Accelerator
         except ImportError: raise ImportError("accelerate is missing: pip install 'miniai[accel]'") from None

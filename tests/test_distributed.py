@@ -170,6 +170,11 @@ def test_two_that_train(alone):
         make([TrainCB(), alone()]).fit(1)
 
 
+@pytest.mark.parametrize('wrong', ['bf16', 16., True])
+def test_the_first_argument_is_a_number(wrong):
+    with pytest.raises(ValueError, match='n_inp must be a whole number from 1 on'): AccelerateCB(wrong)
+
+
 def test_a_model_of_ours(alone):
     from tests.several import Ours
     make([alone()], model=Ours()).fit(1)
