@@ -1,6 +1,7 @@
 "Inside a network: what lessons 19 to 23 build, against the same by hand or PyTorch's: a function a row"
 import torch, torch.nn.functional as F
 from torch import nn
+from miniai.accel import MixedPrecision
 from miniai.activations import ActivationStats
 from miniai.augment import AffineBatch
 from miniai.conv import Conv2d, conv
@@ -78,7 +79,25 @@ def affine():
     return row('23', 'AffineBatch, 64 pictures of 28 by 28', 'one picture at a time', batch, one_by_one)
 
 
-ROWS = [convolution, statistics_of_layers, normalization, residual, affine]
+def bfloat16():
+    "An epoch of 40 batches: what the callback costs beside autocast by hand"
+    g = torch.Generator().manual_seed(0)
+    xs,ys = torch.randn(40, 64, 784, generator=g),torch.randint(0, 10, (40, 64), generator=g)
+    batches = list(zip(xs, ys))
+    def model(): return nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10))
+    plain,cb = model(),MixedPrecision(dtype=torch.bfloat16)
+    learn = Learner(model(), batches, F.cross_entropy, 0.1, cb)
+    opt = torch.optim.SGD(plain.parameters(), 0.1)
+    def peer():
+        for x,y in batches:
+            with torch.autocast('cpu', torch.bfloat16): loss = F.cross_entropy(plain(x), y)
+            loss.backward()
+            opt.step()
+            opt.zero_grad()
+    return row('33', 'bfloat16, 40 batches', 'autocast by hand', lambda: learn.fit(1), peer)
+
+
+ROWS = [convolution, statistics_of_layers, normalization, residual, affine, bfloat16]
 
 
 def rows():
