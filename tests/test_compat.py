@@ -13,7 +13,7 @@ from miniai.metrics import Mean
 from miniai.track import LocalTracker, TrackerCB
 from tests.conftest import ROOT
 from tests.exercises.x15_learner import OwnLearner
-from tests.small import Stranger
+from tests.small import MultDL, Stranger, Unet
 
 FORBIDDEN = {'DataLoader', 'Subset', 'Sampler', 'x', 'init', 'nn', 'F', 'plt', 'T', 'download', 'torch', 'np'}
 NAMES = dict(
@@ -577,18 +577,6 @@ def test_progress_with_a_metrics_callback_of_the_notebooks_own(capsys):
 
 
 def test_nested_batches_and_many_loaders():
-    class Unet(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.lin = nn.Linear(6, 6)
-        def forward(self, inp):
-            x,t = inp
-            return self.lin(x)*t
-    class MultDL:
-        def __init__(self, dl, mult=2): self.dl,self.mult = dl,mult
-        def __len__(self): return len(self.dl)*self.mult
-        def __iter__(self):
-            for _ in range(self.mult): yield from self.dl
     batches = [((x, torch.rand(len(x), 1)), x) for x,_ in data()]
     learn = Learner(Unet(), SimpleNamespace(train=MultDL(batches), valid=batches), F.mse_loss, 0.1,
                     cbs=[DeviceCB('cpu'), MetricsCB(), ProgressCB()])

@@ -13,7 +13,7 @@ from miniai.init import BatchTransformCB, GeneralRelu, conv, init_weights, lsuv_
 from miniai.learner import *
 from miniai.resnet import ResBlock, act_gr
 from miniai.sgd import BatchSchedCB, RecorderCB
-from tests.small import Dls, batches, make, net, weights
+from tests.small import Dls, MultDL, Unet, batches, make, net, weights
 
 # ---- imports
 
@@ -97,22 +97,6 @@ def noisy(b):
     x0 = default_collate(b)['image']
     t,eps = torch.rand(len(x0), 1),torch.randn(x0.shape)
     return (x0*(1-t) + eps*t, t),eps
-
-
-class Unet(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.lin = nn.Linear(6, 6)
-    def forward(self, inp):
-        x,t = inp
-        return self.lin(x)*t
-
-
-class MultDL:
-    def __init__(self, dl, mult=2): self.dl,self.mult = dl,mult
-    def __len__(self): return len(self.dl)*self.mult
-    def __iter__(self):
-        for _ in range(self.mult): yield from self.dl
 
 
 @pytest.mark.parametrize('loader', [DataLoader, OurLoader])
