@@ -40,6 +40,7 @@ def test_the_same_numbers_from_the_same_generator(ours, theirs, shape, a, mode, 
 def test_mean_deviation_and_bounds(shape):
     fan = math.prod(shape[1:])
     want = math.sqrt(2/(1+0.1**2)/fan)
+    torch.manual_seed(0)  # the mean of 5,400 numbers is off by more on every thirtieth seed
     normal,even = kaiming_normal(torch.empty(shape), a=0.1),kaiming_uniform(torch.empty(shape), a=0.1)
     for w in (normal, even):
         assert abs(w.mean()) < 0.03*want and abs(w.std()/want - 1) < 0.03
